@@ -1,0 +1,66 @@
+"""What one attempt cost: from the provider's counts where there are any, else an interval."""
+
+from __future__ import annotations
+
+from cascade.cost import FREE, Cost, Price
+from cascade.types import Answer, Request, Usage
+
+# Bytes of UTF-8 a token, from sparse (digits, CJK text) to dense (English prose) as byte-pair
+# tokenizers cut it; the truth of ordinary prompts lies between.
+_BYTES_PER_TOKEN = (2.0, 6.0)
+
+ASSUMED_MAX_TOKENS = 4096
+"""Output that a cancelled call without ``max_tokens`` may at most be billed for, in tokens."""
+
+
+def answered(price: Price, request: Request, answer: Answer) -> Cost:
+    """The cost of an answer that came whole."""
+    exact = price.of(answer.usage) if answer.usage is not None else None
+    if exact is not None:
+        return Cost(exact, exact, "reported")
+    written = answer.text + "".join(call.name + call.arguments for call in answer.tool_calls)
+    low, high = (
+        price.of(Usage(prompt, output))
+        for prompt, output in zip(_prompt_tokens(request), _tokens(written), strict=True)
+    )
+    return Cost(low, high, "estimated")
+
+
+def cut_short(price: Price, request: Request, streamed: str) -> Cost:
+    """The cost of a call that was cancelled or broke after ``streamed`` had arrived.
+
+    At the least what was seen: nothing, as long as no token had come. At the most the whole
+    prompt and all the tokens the model was allowed, as providers differ in whether they stop.
+    """
+    prompt_low, prompt_high = _prompt_tokens(request)
+    seen_low, seen_high = _tokens(streamed)
+    allowed = max(output_limit(request), seen_high)
+    low = price.of(Usage(prompt_low, seen_low)) if streamed else 0.0
+    return Cost(low, price.of(Usage(prompt_high, allowed)), "cancelled")
+
+
+def output_limit(request: Request) -> int:
+    """Tokens the model may write: what the request says, else `ASSUMED_MAX_TOKENS`."""
+    for key in ("max_completion_tokens", "max_tokens"):
+        limit = request.params.get(key)
+        if isinstance(limit, int):
+            return limit
+    return ASSUMED_MAX_TOKENS
+
+
+def unpriced(cost: Cost, price: Price | None, *, free: bool) -> Cost:
+    """``FREE`` for a provider that costs nothing, unknown where no price is, else ``cost``."""
+    if free:
+        return FREE
+    return Cost.unknown(cost.basis) if price is None else cost
+
+
+def _tokens(text: str) -> tuple[int, int]:
+    size = len(text.encode("utf-8", "replace"))
+    dense, sparse = _BYTES_PER_TOKEN
+    return int(size / sparse), int(size / dense) + (size > 0)
+
+
+def _prompt_tokens(request: Request) -> tuple[int, int]:
+    low, high = _tokens("".join(message.text for message in request.messages))
+    return low, high + 8 * len(request.messages)  # the chat template's own tokens

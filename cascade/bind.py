@@ -1,0 +1,228 @@
+"""From what the user wrote to what the engine runs: names resolved, templates taken apart.
+
+Done once a tier and engine, so that the hot path only looks up, renders and calls.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from cascade.cost import Price
+from cascade.errors import CascadeError, ConfigError, nearest
+from cascade.events import TierPlan
+from cascade.policy import Model, Tier
+from cascade.prices import published_price
+from cascade.provider import Provider, ProviderContext, find_provider, split_model
+from cascade.template import Template, with_prompt, with_system
+from cascade.types import Request
+from cascade.verdict import Verifier
+from cascade.verify import as_verifier
+
+PROMPT = "prompt"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A model ready to be called."""
+
+    name: str
+    model: str
+    provider: Provider
+    price: Price | None
+    free: bool
+    ready: Callable[[str], Awaitable[None]] | None
+
+
+class Providers:
+    """The provider instances of one engine: one for each name and its options."""
+
+    def __init__(self, context: ProviderContext) -> None:
+        self._context = context
+        self._made: dict[tuple[str, str | None, str | None], Provider] = {}
+
+    def target(self, model: Model, tier: Tier | None = None) -> Target:
+        """The model a tier names, or (without a tier) one that a verifier names.
+
+        Raises:
+            ConfigError: no such provider or model, or an option that does nothing.
+        """
+        price = None if tier is None else tier.price
+        if isinstance(model, str):
+            name, rest = split_model(model)
+            provider = self._get(name, tier)
+            _check(provider, rest, {} if tier is None else tier.params)
+            free = bool(getattr(provider, "free", False))
+            if price is None and not free:
+                price = published_price(name, rest)
+            return _target(f"{name}:{rest}", rest, provider, price)
+        for option in ("base_url", "api_key"):
+            if tier is not None and getattr(tier, option) is not None:
+                raise ConfigError(f"{option}: does nothing for a model given as an object")
+        provider, shown = _as_provider(model)
+        _check(provider, shown, {} if tier is None else tier.params)
+        return _target(shown, shown, provider, price)
+
+    async def aclose(self) -> None:
+        """Close every provider that can be closed."""
+        made, self._made = list(self._made.values()), {}
+        for provider in made:
+            close = getattr(provider, "aclose", None)
+            if close is not None:
+                await close()
+
+    def _get(self, name: str, tier: Tier | None) -> Provider:
+        base_url, api_key = (None, None) if tier is None else (tier.base_url, tier.api_key)
+        key = (name, base_url, api_key)
+        if key not in self._made:
+            factory = find_provider(name)
+            options = {"base_url": base_url, "api_key": api_key}
+            given = {option: value for option, value in options.items() if value is not None}
+            known = inspect.signature(factory).parameters
+            for option in given:
+                if option not in known:
+                    raise ConfigError(f"{option}: does nothing for the provider {name!r}")
+            self._made[key] = factory(self._context, **given)
+        return self._made[key]
+
+
+def _target(name: str, model: str, provider: Provider, price: Price | None) -> Target:
+    free = bool(getattr(provider, "free", False)) and price is None
+    return Target(name, model, provider, price, free, getattr(provider, "ready", None))
+
+
+def _check(provider: Provider, model: str, params: Mapping[str, Any]) -> None:
+    check = getattr(provider, "check", None)
+    if check is not None:
+        check(model, params)
+
+
+def _as_provider(model: Provider | Callable[..., Any]) -> tuple[Provider, str]:
+    if isinstance(model, Provider):
+        return model, str(getattr(model, "name", None) or type(model).__name__)
+    from cascade.providers.function import PlainFunction
+
+    function = PlainFunction(model)
+    return function, function.name
+
+
+class BoundTier:
+    """A tier ready to run.
+
+    Attributes:
+        tier: as the user wrote it.
+        targets: for each member its own model and then the stand-ins.
+        verifier: the check, with the tier's threshold set; None accepts every whole answer.
+        plan: what the state machine needs to know.
+        variables: names its templates need beside ``prompt``.
+    """
+
+    __slots__ = (
+        "_params",
+        "_prompt",
+        "_system",
+        "plan",
+        "targets",
+        "tier",
+        "variables",
+        "verifier",
+    )
+
+    def __init__(self, tier: Tier, providers: Providers, *, policy: str) -> None:
+        self.tier = tier
+        try:
+            self.verifier = _bind_verifier(tier)
+            self._params = _bind_params(tier, self.verifier)
+            stand_ins = tuple(providers.target(model, tier) for model in tier.fallbacks)
+            own = [providers.target(m, tier) for m in tier.models for _ in range(tier.samples)]
+        except CascadeError as error:
+            error.policy = error.policy or policy
+            error.tier = error.tier or tier.name
+            raise
+        self.targets = tuple((target, *stand_ins) for target in own)
+        self._prompt = None if tier.prompt is None else Template(tier.prompt)
+        self._system = None if tier.system is None else Template(tier.system)
+        templates = [t for t in (self._prompt, self._system) if t is not None]
+        self.variables = frozenset[str]().union(*(t.names for t in templates)) - {PROMPT}
+        self.plan = TierPlan(
+            members=tier.members,
+            judged=self.verifier is not None,
+            timeout=tier.timeout,
+            verify_timeout=tier.verify_timeout,
+            retries=tier.retries,
+            repairs=tier.repairs,
+            replica_after=tier.replica_after,
+            fallbacks=len(stand_ins),
+            on_abstain=tier.on_abstain,
+        )
+
+    def render(self, request: Request, variables: Mapping[str, str]) -> Request:
+        """What this tier sends for the caller's request."""
+        if self._prompt is not None or self._system is not None:
+            values = {**variables, PROMPT: request.text}
+            if self._prompt is not None:
+                request = with_prompt(request, self._prompt.render(values))
+            if self._system is not None:
+                request = with_system(request, self._system.render(values))
+        if self._params:
+            request = request.with_params(**self._params)
+        prepare = getattr(self.verifier, "prepare", None)
+        if prepare is not None:
+            prepared: Request = prepare(request)
+            return prepared
+        return request
+
+
+def _bind_verifier(tier: Tier) -> Verifier | None:
+    if tier.verify is None:
+        return None
+    verifier = as_verifier(tier.verify)
+    if tier.threshold is None:
+        return verifier
+    set_threshold = getattr(verifier, "with_threshold", None)
+    if set_threshold is None:
+        raise ConfigError(
+            f"threshold={tier.threshold}: does nothing, as {_shown(tier.verify)} gives no scores"
+        )
+    return cast("Verifier", set_threshold(tier.threshold))
+
+
+def _bind_params(tier: Tier, verifier: Verifier | None) -> Mapping[str, Any]:
+    if not tier.constrain:
+        return tier.params
+    response_format = getattr(verifier, "response_format", None)
+    if response_format is None:
+        raise ConfigError(
+            f"constrain=true: {_shown(tier.verify)} has no form to constrain a model to; "
+            "a JsonSchema has one"
+        )
+    if "response_format" in tier.params:
+        raise ConfigError("constrain=true and params.response_format: keep one of them")
+    return {**tier.params, "response_format": response_format()}
+
+
+def _shown(verify: object) -> str:
+    return str(getattr(verify, "__name__", type(verify).__name__))
+
+
+def check_variables(tiers: tuple[BoundTier, ...], given: Mapping[str, str], *, policy: str) -> None:
+    """Every variable a template needs is given, and none is given that no template needs.
+
+    Raises:
+        PromptError: naming the variable, and the tier that needs it.
+    """
+    from cascade.errors import PromptError
+
+    for tier in tiers:
+        for name in tier.variables - given.keys():
+            raise PromptError(
+                f"variable {name!r} is missing: pass variables={{{name!r}: …}}",
+                policy=policy,
+                tier=tier.tier.name,
+            )
+    known = frozenset[str]().union(*(tier.variables for tier in tiers))
+    for name in given.keys() - known:
+        raise PromptError(f"variable {name!r} is used by no tier: {nearest(name, known)}",
+                          policy=policy)  # fmt: skip

@@ -1,0 +1,287 @@
+"""The engine: binds policies, runs calls, owns what they share. And `cascade` itself."""
+
+from __future__ import annotations
+
+from asyncio import get_running_loop
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Any, TypedDict, Unpack
+from weakref import WeakKeyDictionary
+
+import anyio
+from anyio.lowlevel import RunVar
+
+from cascade.bind import BoundTier, Providers, check_variables
+from cascade.cost import Cost
+from cascade.errors import CascadeError, ConfigError, PromptError, UnknownPolicyError, nearest
+from cascade.events import Plan
+from cascade.live import LiveAttempt, LiveCall
+from cascade.logs import CallLog, emitter
+from cascade.plugins import entry_points_of
+from cascade.policy import Exhausted, Model, Policy, Prefer
+from cascade.provider import Call
+from cascade.record import attempt_cost, result
+from cascade.result import Result
+from cascade.types import Answer, Prompt, Request
+
+PolicyLike = Policy | str | Path
+
+
+class Overrides(TypedDict, total=False):
+    """Settings of a policy that one call may change; see `Policy`."""
+
+    start_after: float | Sequence[float | None] | None
+    prefer: Prefer | None
+    grace: float | None
+    deadline: float | None
+    exhausted: Exhausted
+
+
+class Engine:
+    """Runs calls, and owns what they share: the connection pool and the providers.
+
+    Use it as an async context manager; on leaving, every connection is closed. One engine
+    belongs to one event loop. `cascade` uses an engine of its own, one a loop.
+
+    Args:
+        http: an HTTP client to use instead of our own: an ``httpx2.AsyncClient``, or an
+            ``httpx.AsyncClient``. It stays yours: the engine does not close it.
+        random: the source of jitter.
+    """
+
+    def __init__(self, *, http: Any = None, random: Random | None = None) -> None:
+        self.random = random or Random()  # noqa: S311  (jitter, no secret)
+        self._http = http
+        self._owns_http = http is None
+        self._providers = Providers(self)
+        self._bound: WeakKeyDictionary[Policy, tuple[BoundTier, ...]] = WeakKeyDictionary()
+        self._closed = False
+
+    async def __aenter__(self) -> Engine:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close providers and connections; a second time does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._providers.aclose()
+        if self._owns_http and self._http is not None:
+            await self._http.aclose()
+
+    @property
+    def http(self) -> Any:
+        """The HTTP client that all providers share; made when first needed."""
+        if self._http is None:
+            from cascade.providers.http import make_client
+
+            self._http = make_client()
+        return self._http
+
+    def clock(self) -> Callable[[], float]:
+        """The running loop's clock, looked up once a call rather than at every reading."""
+        return _clock()
+
+    def bind(self, policy: PolicyLike) -> tuple[BoundTier, ...]:
+        """Resolve everything a policy names, so that a mistake shows before a call.
+
+        Raises:
+            ConfigError: an unknown model, provider, verifier or key, naming policy and tier.
+        """
+        policy = find(policy)
+        bound = self._bound.get(policy)
+        if bound is None:
+            bound = tuple(
+                BoundTier(tier, self._providers, policy=policy.name) for tier in policy.tiers
+            )
+            self._bound[policy] = bound
+        return bound
+
+    async def run(
+        self,
+        policy: PolicyLike,
+        prompt: Prompt,
+        *,
+        start: str | int = 0,
+        variables: Mapping[str, str] | None = None,
+        **overrides: Unpack[Overrides],
+    ) -> Result:
+        """Answer a prompt; see `cascade`."""
+        if self._closed:
+            raise ConfigError("this engine is closed; make a new one")
+        policy = find(policy)
+        tiers = self.bind(policy)
+        first = _first(policy, start)
+        plan = _plan(policy, tiers, overrides, first)
+        request = _request(policy, prompt)
+        values = variables or {}
+        check_variables(tiers[first:], values, policy=policy.name)
+        call = LiveCall(self, policy.name, tiers, plan, request, values)
+        best = overrides.get("exhausted", policy.exhausted) == "best"
+        emit = emitter()
+        if emit is None:
+            await call.run()
+            return result(call, best=best)
+        with CallLog(emit, call) as log:
+            await call.run()
+            log.result = result(call, best=best)
+            return log.result
+
+    async def complete(
+        self, model: Model, request: Request, *, spent: list[Cost] | None = None
+    ) -> tuple[Answer, Cost]:
+        """Call one model, once, unchecked; what `cascade.context.call_model` does.
+
+        The cost is appended to ``spent`` too, even when the call fails or is cancelled.
+
+        Raises:
+            ProviderError: the call failed.
+        """
+        target = self._providers.target(model)
+        attempt = LiveAttempt(target, request, _clock())
+        try:
+            if target.ready is not None:
+                await target.ready(target.model)
+            attempt.begun = attempt.clock()
+            attempt.answer = await target.provider.complete(
+                Call(target.model, request, attempt.on_delta)
+            )
+        except CascadeError as error:
+            attempt.error = error
+            raise
+        finally:
+            cost = attempt_cost(attempt)
+            if spent is not None:
+                spent.append(cost)
+        return attempt.answer or Answer(), cost
+
+
+async def cascade(
+    policy: PolicyLike,
+    prompt: Prompt,
+    *,
+    start: str | int = 0,
+    variables: Mapping[str, str] | None = None,
+    **overrides: Unpack[Overrides],
+) -> Result:
+    """Answer a prompt with the cheapest tier whose answer passes its check.
+
+    Args:
+        policy: a `Policy`, the path of a policy file, or the name of a policy on the search path.
+        prompt: text, a list of chat messages, or a `Request`.
+        start: the tier to begin at, by name or position.
+        variables: values for the ``{{name}}`` places of the tiers' templates.
+        **overrides: ``start_after``, ``prefer``, ``grace``, ``deadline``, ``exhausted``: instead
+            of the policy's own, for this call.
+
+    Returns:
+        The result, with every attempt, its cost and its time.
+
+    Raises:
+        CascadeExhausted: every tier was rejected or failed.
+        DeadlineExceededError: the deadline passed first.
+        ConfigError: the policy cannot run (unknown model, missing key, …); nothing was called.
+        PromptError: the prompt or its variables do not fit; nothing was called.
+    """
+    engine = await default_engine()
+    return await engine.run(policy, prompt, start=start, variables=variables, **overrides)
+
+
+_default: RunVar[tuple[Engine, AsyncGenerator[Engine, None]] | None] = RunVar(
+    "cascade_engine", None
+)
+
+
+async def default_engine() -> Engine:
+    """The engine of the running loop: made when first needed, closed when the loop ends."""
+    held = _default.get()
+    if held is None:
+        # A loop that ends closes the async generators begun on it (asyncio.run and trio.run both
+        # do), which is the only hook for "the loop is about to end" that both offer.
+        lifetime = _lifetime()
+        held = (await anext(lifetime), lifetime)
+        _default.set(held)
+    return held[0]
+
+
+async def _lifetime() -> AsyncGenerator[Engine, None]:
+    engine = Engine()
+    try:
+        yield engine
+    finally:
+        await engine.aclose()
+
+
+def find(policy: PolicyLike) -> Policy:
+    """The policy itself, from a file path or a name if need be.
+
+    Raises:
+        UnknownPolicyError: there is none of that name.
+        PolicyFileError: the file is wrong.
+    """
+    if isinstance(policy, Policy):
+        return policy
+    if not isinstance(policy, str | Path):
+        raise ConfigError(f"a policy is a Policy, a path or a name; got {type(policy).__name__}")
+    return _policy_finder()(policy)
+
+
+def _policy_finder() -> Callable[[str | Path], Policy]:
+    for point in entry_points_of("cascade.policies").values():
+        finder: Callable[[str | Path], Policy] = point.load()
+        return finder
+    raise UnknownPolicyError("nothing is installed that finds policies by name or path")
+
+
+def _clock() -> Callable[[], float]:
+    try:
+        return get_running_loop().time
+    except RuntimeError:  # trio
+        return anyio.current_time
+
+
+def _request(policy: Policy, prompt: Prompt) -> Request:
+    try:
+        return Request.of(prompt)
+    except PromptError as error:
+        error.policy = policy.name
+        raise
+
+
+def _first(policy: Policy, start: str | int) -> int:
+    if isinstance(start, str):
+        return policy.index(start)
+    if not 0 <= start < len(policy.tiers):
+        raise ConfigError(
+            f"start={start}: the policy has tiers 0 to {len(policy.tiers) - 1}", policy=policy.name
+        )
+    return start
+
+
+def _plan(policy: Policy, tiers: tuple[BoundTier, ...], overrides: Overrides, first: int) -> Plan:
+    if overrides:
+        for key in overrides:
+            if key not in Overrides.__annotations__:
+                raise ConfigError(
+                    f"{key}: {nearest(key, Overrides.__annotations__)}", policy=policy.name
+                )
+        policy = replace(policy, **overrides)
+    return Plan(
+        tiers=tuple(tier.plan for tier in tiers),
+        delays=policy.delays,
+        prefer=policy.preference,
+        grace=policy.grace,
+        deadline=policy.deadline,
+        first=first,
+    )

@@ -1,0 +1,204 @@
+"""The words between the state machine and its drivers: a plan, events in, actions out.
+
+Times are absolute seconds on the driver's clock, whatever its zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cascade.policy import OnAbstain, Prefer
+from cascade.result import Kind
+from cascade.verdict import Verdict
+
+CancelReason = Literal["timeout", "check_timeout", "outrun", "replica", "deadline", "aborted"]
+Outcome = Literal["accepted", "exhausted", "deadline", "aborted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierPlan:
+    """What the state machine needs to know of a tier; see `cascade.policy.Tier`.
+
+    Attributes:
+        members: attempts that are judged together.
+        judged: whether it has a verifier; without one a whole answer is accepted.
+        fallbacks: how many stand-in models there are.
+    """
+
+    members: int = 1
+    judged: bool = True
+    timeout: float | None = None
+    verify_timeout: float | None = None
+    retries: int = 0
+    repairs: int = 0
+    replica_after: float | None = None
+    fallbacks: int = 0
+    on_abstain: OnAbstain = "escalate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A policy as the state machine sees it.
+
+    Attributes:
+        delays: when each tier starts, in seconds after the start of the tier before it; None
+            for not until every started tier is out. The first is not looked at.
+        first: the tier to begin at.
+    """
+
+    tiers: tuple[TierPlan, ...]
+    delays: tuple[float | None, ...]
+    prefer: Prefer = "cheapest"
+    grace: float | None = None
+    deadline: float | None = None
+    first: int = 0
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether anything may ever run beside something else."""
+        return any(delay is not None for delay in self.delays[self.first + 1 :]) or any(
+            tier.members > 1 or tier.replica_after is not None for tier in self.tiers[self.first :]
+        )
+
+
+# Events
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The call begins."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The attempt waits for something that is not its own doing; its timeout does not run."""
+
+    at: float
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """The attempt waits no longer; its timeout runs from now."""
+
+    at: float
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The model answered."""
+
+    at: float
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The tier says "not mine": it is out, and nothing went wrong."""
+
+    at: float
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt failed; ``delay`` is how long to wait before a retry."""
+
+    at: float
+    attempt: int
+    retryable: bool = False
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdicts on the attempts of a `Judge`, in its order."""
+
+    at: float
+    attempts: tuple[int, ...]
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Elapsed:
+    """The time of the last `WakeAt` has come."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Aborted:
+    """The caller was cancelled."""
+
+    at: float
+
+
+Event = Begin | Held | Began | Answered | Declined | Failed | Judged | Elapsed | Aborted
+
+
+# Actions
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Call a model.
+
+    Attributes:
+        attempt: the new attempt's id: its position in ``State.attempts``.
+        tier: index of the tier.
+        member: position in the tier's ensemble.
+        choice: 0 for the member's own model, k for the k-th stand-in.
+        kind: why.
+        repairs: id of the rejected attempt whose reason is fed back, or None.
+        deadline: when the attempt is given up; infinite without a limit.
+    """
+
+    attempt: int
+    tier: int
+    member: int
+    choice: int
+    kind: Kind
+    repairs: int | None
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Judge these answers of one tier together."""
+
+    tier: int
+    attempts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop what runs for this attempt, its call or its check."""
+
+    attempt: int
+    reason: CancelReason
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Send `Elapsed` at this time, instead of the time asked for before; infinite for never."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The call is over.
+
+    ``attempt`` is the id of the accepted attempt; of the best rejected one when nothing was
+    accepted; None when there is no answer at all.
+    """
+
+    outcome: Outcome
+    attempt: int | None
+
+
+Action = Start | Judge | Cancel | WakeAt | Finish

@@ -1,0 +1,130 @@
+"""Structured log events, through whatever logging the application has set up.
+
+Where the application configured structlog, events go there. Otherwise they go to the standard
+logger ``cascade`` as ``event key=value …``, with the fields also under ``record.cascade`` for
+formatters that write JSON. Nothing is printed unless the application asked for it, and nothing is
+rendered that nobody reads.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from cascade.cost import Cost, total
+from cascade.errors import CascadeExhausted, DeadlineExceededError
+from cascade.record import attempt_cost, attempt_record
+from cascade.result import Result
+
+if TYPE_CHECKING:
+    from cascade.live import LiveCall
+
+LOGGER = "cascade"
+_standard = logging.getLogger(LOGGER)
+_standard.addHandler(logging.NullHandler())
+
+Emit = Callable[..., None]
+"""Called as ``emit(event, **fields)``."""
+
+
+def emitter(level: int = logging.INFO) -> Emit | None:
+    """Where events of ``level`` go now, or None when nobody would read them."""
+    # Only an application that imported structlog can have configured it.
+    structlog = sys.modules.get("structlog")
+    if structlog is not None and structlog.is_configured():
+        logger = structlog.get_logger(LOGGER)
+        return getattr(logger, logging.getLevelName(level).lower())  # type: ignore[no-any-return]
+    if not _standard.isEnabledFor(level) or not _has_reader():
+        return None
+
+    def emit(event: str, /, **fields: Any) -> None:
+        text = " ".join((event, *(f"{key}={value!r}" for key, value in fields.items())))
+        _standard.log(level, "%s", text, extra={LOGGER: {"event": event, **fields}})
+
+    return emit
+
+
+def _has_reader() -> bool:
+    """Whether a handler other than our own silent one would see an event."""
+    logger: logging.Logger | None = _standard
+    while logger is not None:
+        if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
+            return True
+        logger = logger.parent if logger.propagate else None
+    return False
+
+
+class CallLog:
+    """Writes one event for each attempt as it ends, and one for the call.
+
+    A context manager around the call; ``result`` is set inside it when there is one.
+    """
+
+    def __init__(self, emit: Emit, call: LiveCall) -> None:
+        self.result: Result | None = None
+        self._emit = emit
+        self._call = call
+        self._id = secrets.token_hex(8)
+        call.on_end = self._attempt_ended
+
+    def __enter__(self) -> CallLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        call = self._call
+        result = self.result
+        self._emit(
+            "cascade.call_finished",
+            call_id=self._id,
+            policy=call.name,
+            outcome=_outcome(error) if result is None else result.outcome,
+            tier=None if result is None else result.tier,
+            escalations=call.state.escalations,
+            tiers_tried=len({attempt.tier for attempt in call.state.attempts}),
+            attempts=len(call.attempts),
+            latency_s=call.ended - call.began,
+            **_cost(total(attempt_cost(attempt) for attempt in call.attempts)),
+        )
+
+    def _attempt_ended(self, id_: int) -> None:
+        attempt = attempt_record(self._call, id_)
+        usage = None if attempt.answer is None else attempt.answer.usage
+        self._emit(
+            f"cascade.attempt_{attempt.outcome}",
+            call_id=self._id,
+            policy=self._call.name,
+            tier=attempt.tier,
+            attempt=attempt.number,
+            kind=attempt.kind,
+            model=attempt.model,
+            reason=attempt.reason,
+            code=None if attempt.verdict is None else attempt.verdict.code,
+            score=None if attempt.verdict is None else attempt.verdict.score,
+            started_s=attempt.started,
+            latency_s=attempt.latency,
+            time_to_first_token_s=attempt.time_to_first_token,
+            input_tokens=None if usage is None else usage.input_tokens,
+            output_tokens=None if usage is None else usage.output_tokens,
+            **_cost(attempt.cost),
+        )
+
+
+def _cost(cost: Cost) -> dict[str, Any]:
+    return {"cost_low": cost.low, "cost_high": cost.high, "cost_basis": cost.basis}
+
+
+def _outcome(error: BaseException | None) -> str:
+    if isinstance(error, CascadeExhausted):
+        return "exhausted"
+    if isinstance(error, DeadlineExceededError):
+        return "deadline"
+    return "error" if isinstance(error, Exception) else "cancelled"

@@ -1,0 +1,160 @@
+"""From a finished call to what the user gets: attempts with their costs, a result or an error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from cascade import billing
+from cascade.cost import FREE, Cost, total
+from cascade.errors import (
+    APITimeoutError,
+    CallError,
+    CascadeError,
+    CascadeExhausted,
+    DeadlineExceededError,
+    ProviderError,
+)
+from cascade.events import CancelReason
+from cascade.result import Attempt, CallOutcome, Ending, Result
+
+if TYPE_CHECKING:
+    from cascade.live import LiveAttempt, LiveCall
+    from cascade.verdict import Verdict
+
+_CANCELLED: dict[CancelReason | None, str] = {
+    "outrun": "another tier was accepted first",
+    "replica": "its twin answered first",
+    "deadline": "the call's deadline passed",
+    "aborted": "the caller was cancelled",
+    None: "the tier's check was over",
+}
+
+
+def attempt_record(call: LiveCall, id_: int) -> Attempt:
+    """The record of one attempt that has ended."""
+    state, live = call.state.attempts[id_], call.attempts[id_]
+    assert state.ended is not None
+    outcome = cast("Ending", state.phase)
+    verdict = state.verdict or live.verdict
+    error = live.error
+    if live.cancelled == "timeout":  # whatever the call brought in that same instant was late
+        error = _timed_out(call, id_)
+    first = None
+    if live.begun is not None and live.first_at is not None:
+        first = live.first_at - live.begun
+    return Attempt(
+        number=id_ + 1,
+        tier=call.tiers[state.tier].tier.name,
+        model=live.target.name,
+        member=state.member,
+        kind=state.kind,
+        outcome=outcome,
+        reason=_reason(outcome, verdict, error, live.cancelled),
+        started=state.started - call.began,
+        latency=state.ended - state.started,
+        time_to_first_token=first,
+        cost=attempt_cost(live),
+        answer=live.answer,
+        verdict=verdict,
+        error=error if outcome == "failed" else None,
+    )
+
+
+def result(call: LiveCall, *, best: bool) -> Result:
+    """The result of a call; with ``best`` a rejected answer where none was accepted.
+
+    Raises:
+        DeadlineExceededError, CascadeExhausted: there is none to give.
+    """
+    finish = call.state.finish
+    assert finish is not None
+    attempts = tuple(attempt_record(call, id_) for id_ in range(len(call.attempts)))
+    accepted = finish.outcome == "accepted"
+    if finish.attempt is None or not (accepted or best):
+        raise _no_answer(call, attempts)
+    chosen = attempts[finish.attempt]
+    assert chosen.answer is not None
+    verdict = chosen.verdict
+    text = chosen.answer.text
+    if verdict is not None and verdict.text is not None:
+        text = verdict.text
+    return Result(
+        text=text,
+        parsed=None if verdict is None else verdict.parsed,
+        accepted=accepted,
+        outcome=cast("CallOutcome", finish.outcome),
+        policy=call.name,
+        tier=chosen.tier,
+        answer=chosen.answer,
+        verdict=verdict,
+        attempts=attempts,
+        cost=total(attempt.cost for attempt in attempts),
+        latency=call.ended - call.began,
+        escalations=call.state.escalations,
+    )
+
+
+def attempt_cost(attempt: LiveAttempt) -> Cost:
+    """What an attempt cost, its check included."""
+    return _call_cost(attempt) + _check_cost(attempt)
+
+
+def _call_cost(attempt: LiveAttempt) -> Cost:
+    target, error = attempt.target, attempt.error
+    if attempt.begun is None or target.free:
+        return FREE
+    if attempt.answer is not None:
+        if target.price is None:
+            return Cost.unknown()
+        return billing.answered(target.price, attempt.request, attempt.answer)
+    if isinstance(error, ProviderError) and error.status is not None:
+        return FREE  # an error status is not billed
+    if target.price is None:
+        return Cost.unknown("cancelled")
+    return billing.cut_short(target.price, attempt.request, "".join(attempt.chunks))
+
+
+def _check_cost(attempt: LiveAttempt) -> Cost:
+    # The verdict's own figure covers what the check spent; a check that was cut short or
+    # crashed has no figure, but what it spent is known all the same.
+    if attempt.verdict is not None and attempt.verdict.cost != FREE:
+        return attempt.verdict.cost
+    return total(attempt.spent)
+
+
+def _reason(
+    outcome: Ending,
+    verdict: Verdict | None,
+    error: CascadeError | None,
+    cancelled: CancelReason | None,
+) -> str:
+    if outcome == "cancelled":
+        return _CANCELLED[cancelled]
+    if outcome == "failed":
+        return "" if error is None else f"{type(error).__name__}: {error.message}"
+    if verdict is None or verdict.accepted:
+        return ""
+    return f"abstained: {verdict.reason}" if verdict.outcome == "abstained" else verdict.reason
+
+
+def _timed_out(call: LiveCall, id_: int) -> APITimeoutError:
+    tier = call.tiers[call.state.attempts[id_].tier].tier
+    error = APITimeoutError(f"no whole answer within {tier.timeout:g} s")
+    error.policy, error.tier, error.attempt = call.name, tier.name, id_ + 1
+    return error
+
+
+def _no_answer(call: LiveCall, attempts: tuple[Attempt, ...]) -> CallError:
+    finish = call.state.finish
+    assert finish is not None
+    seconds = call.ended - call.began
+    what: type[CallError] = CascadeExhausted
+    head = "every tier was rejected or failed"
+    if finish.outcome == "deadline":
+        what = DeadlineExceededError
+        head = f"no accepted answer within the deadline ({seconds:.3g} s)"
+    steps = "; ".join(f"{a.tier} {a.outcome} ({a.reason})" for a in attempts)
+    error = what(f"{head}: {steps}", policy=call.name, attempts=attempts)
+    causes = [attempt.error for attempt in attempts if attempt.error is not None]
+    error.__cause__ = causes[-1] if causes else None
+    return error

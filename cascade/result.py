@@ -1,0 +1,98 @@
+"""What a call gives back: the answer and the record of every attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cascade.cost import Cost
+from cascade.errors import CascadeError
+from cascade.types import Answer
+from cascade.verdict import Verdict
+
+Kind = Literal["first", "retry", "repair", "replica", "fallback"]
+Ending = Literal["accepted", "rejected", "failed", "cancelled"]
+CallOutcome = Literal["accepted", "exhausted", "deadline"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """The record of one call to one model.
+
+    Attributes:
+        number: position in the call, from 1.
+        tier: name of the tier.
+        model: the model that was called.
+        member: position of the model in an ensemble, from 0.
+        kind: why it was made: ``first``, ``retry``, ``repair``, ``replica`` or ``fallback``.
+        outcome: how it ended: ``accepted``, ``rejected``, ``failed`` or ``cancelled``.
+        reason: why, in a sentence; empty when accepted.
+        started: seconds after the call began.
+        latency: seconds until it ended, its check included.
+        time_to_first_token: seconds to the first text, or None.
+        cost: what it cost, its check included.
+        answer: what the model answered, or None.
+        verdict: what the verifier said, or None.
+        error: why it failed, or None.
+    """
+
+    number: int
+    tier: str
+    model: str
+    member: int
+    kind: Kind
+    outcome: Ending
+    reason: str
+    started: float
+    latency: float
+    time_to_first_token: float | None
+    cost: Cost
+    answer: Answer | None = None
+    verdict: Verdict | None = None
+    error: CascadeError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The answer to a call.
+
+    Attributes:
+        text: the answer's text, as the verifier leaves it to the user.
+        parsed: the value the verifier parsed, or None.
+        accepted: whether a verifier accepted it; False only with ``exhausted="best"``.
+        outcome: ``accepted``, ``exhausted`` or ``deadline``.
+        policy: name of the policy.
+        tier: name of the tier that answered.
+        answer: the model's answer itself.
+        verdict: the verifier's verdict on it, or None without a verifier.
+        attempts: every attempt, in the order they were started.
+        cost: what the call cost, losers included.
+        latency: seconds the call took.
+        escalations: how many tiers were started because those before were out.
+    """
+
+    text: str
+    parsed: Any
+    accepted: bool
+    outcome: CallOutcome
+    policy: str
+    tier: str
+    answer: Answer
+    verdict: Verdict | None
+    attempts: tuple[Attempt, ...]
+    cost: Cost
+    latency: float
+    escalations: int
+
+    def __str__(self) -> str:
+        text = " ".join(self.text.split())
+        shown = text if len(text) <= 60 else f"{text[:57]}..."
+        what = "accepted" if self.accepted else "NOT accepted"
+        steps = f"{self.escalations} escalation{'' if self.escalations == 1 else 's'}"
+        return f"{what} by {self.tier}: {shown!r} ({steps}, {self.latency:.2f} s, {self.cost})"
+
+    def explain(self) -> str:
+        """The attempts as a table: tier, what happened, why, time, cost."""
+        from cascade.explain import table
+
+        return table(self.attempts, total=(self.latency, self.cost))

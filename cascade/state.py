@@ -1,0 +1,497 @@
+"""Decides. Events in, actions out: no await, no clock, no I/O.
+
+One rule starts the tiers: tier k starts at the earlier of its ``start_after`` since the start of
+tier k-1, or the moment every started tier is out. None everywhere is a cascade, 0 everywhere a
+race, seconds a hedge; RFC 8305 ("happy eyeballs", section 5) staggers connection attempts by the
+same rule.
+
+Time comes with the events. Before an event counts, every timer due by its time does: an answer
+that arrives in the very instant of its deadline is late, whatever order a driver delivers the two
+in. That is what makes the live engine and a replay in virtual time agree exactly.
+
+`docs/states.md` draws the life of an attempt.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, assert_never
+
+from cascade.events import (
+    Aborted,
+    Action,
+    Answered,
+    Began,
+    Begin,
+    Cancel,
+    CancelReason,
+    Declined,
+    Elapsed,
+    Event,
+    Failed,
+    Finish,
+    Held,
+    Judge,
+    Judged,
+    Outcome,
+    Plan,
+    Start,
+    TierPlan,
+    WakeAt,
+)
+from cascade.result import Kind
+from cascade.verdict import Verdict
+
+NEVER = float("inf")
+
+Phase = Literal[
+    "waiting", "running", "answered", "judging", "accepted", "rejected", "failed", "cancelled"
+]
+ALIVE: frozenset[Phase] = frozenset(("waiting", "running", "answered", "judging"))
+
+
+class AttemptState:
+    """One attempt as the state machine knows it."""
+
+    __slots__ = (
+        "choice",
+        "deadline",
+        "ended",
+        "id",
+        "kind",
+        "member",
+        "phase",
+        "repairs",
+        "started",
+        "tier",
+        "verdict",
+    )
+
+    def __init__(self, action: Start, started: float) -> None:
+        self.id = action.attempt
+        self.tier = action.tier
+        self.member = action.member
+        self.choice = action.choice
+        self.kind: Kind = action.kind
+        self.repairs = action.repairs
+        self.deadline = action.deadline
+        self.phase: Phase = "running"
+        self.started = started
+        self.ended: float | None = None
+        self.verdict: Verdict | None = None
+
+
+class _Slot:
+    """One member's place in a tier: its calls in flight, and its answer in the end."""
+
+    __slots__ = (
+        "answer",
+        "choice",
+        "live",
+        "member",
+        "out",
+        "repairs",
+        "replica_at",
+        "retries",
+        "retry_at",
+    )
+
+    def __init__(self, member: int, retries: int) -> None:
+        self.member = member
+        self.retries = retries
+        self.choice = 0
+        self.repairs: int | None = None
+        self.live: list[AttemptState] = []
+        self.answer: AttemptState | None = None
+        self.out = False
+        self.retry_at = NEVER
+        self.replica_at = NEVER
+
+
+class _Tier:
+    """One tier of the call."""
+
+    __slots__ = ("chosen", "index", "judge_by", "judging", "plan", "repairs", "slots", "status")
+
+    def __init__(self, index: int, plan: TierPlan) -> None:
+        self.index = index
+        self.plan = plan
+        self.status: Literal["pending", "open", "accepted", "out"] = "pending"
+        self.repairs = plan.repairs
+        self.slots: list[_Slot] = []
+        self.judging: list[AttemptState] = []
+        self.judge_by = NEVER
+        self.chosen: AttemptState | None = None
+
+
+class State:
+    """One call under one plan.
+
+    A driver sends `Begin`, carries out the actions it gets back, and sends what comes of them,
+    until a `Finish` comes: always exactly one, and nothing after it. Events about attempts that
+    are over are ignored, so a driver need not guard against them.
+
+    Attributes:
+        attempts: every attempt started so far; an attempt's id is its position here.
+        finish: the `Finish` action once it was given, else None.
+        escalations: how many tiers were started because those before were out.
+        wake: the time of the last `WakeAt`.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.attempts: list[AttemptState] = []
+        self.finish: Finish | None = None
+        self.escalations = 0
+        self.wake = NEVER
+        self._tiers = [_Tier(index, tier) for index, tier in enumerate(plan.tiers)]
+        self._next = plan.first
+        self._next_at = NEVER
+        self._winner: _Tier | None = None
+        self._deadline = NEVER
+        self._grace_at = NEVER
+        self._now = 0.0
+        self._actions: list[Action] = []
+
+    def handle(self, event: Event) -> list[Action]:
+        """Take in what happened; the actions to carry out now, in order."""
+        if self.finish is not None:
+            return []
+        self._now = event.at
+        self._actions = []
+        if not isinstance(event, Begin | Aborted):
+            self._expire()
+        if self.finish is None:
+            self._dispatch(event)
+        if self.finish is None:
+            self._set_wake()
+        return self._actions
+
+    # Events
+
+    def _dispatch(self, event: Event) -> None:
+        match event:
+            case Begin():
+                self._begin(event)
+            case Answered():
+                self._answered(event)
+            case Judged():
+                self._judged(event)
+            case Elapsed():
+                pass  # the timers have been looked at
+            case Failed():
+                self._failed(event)
+            case Declined():
+                self._declined(event)
+            case Held():
+                self._held(event)
+            case Began():
+                self._began(event)
+            case Aborted():
+                self._conclude("aborted")
+            case _:
+                assert_never(event)
+
+    def _begin(self, event: Begin) -> None:
+        if self.plan.deadline is not None:
+            self._deadline = event.at + self.plan.deadline
+        self._start_tier()
+
+    def _held(self, event: Held) -> None:
+        attempt = self.attempts[event.attempt]
+        if attempt.phase == "running":
+            attempt.phase = "waiting"
+            attempt.deadline = self._deadline
+
+    def _began(self, event: Began) -> None:
+        attempt = self.attempts[event.attempt]
+        if attempt.phase == "waiting":
+            attempt.phase = "running"
+            attempt.deadline = self._until(self._tiers[attempt.tier].plan.timeout)
+
+    def _answered(self, event: Answered) -> None:
+        attempt = self.attempts[event.attempt]
+        if attempt.phase not in ("running", "waiting"):
+            return
+        tier, slot = self._place(attempt)
+        attempt.phase = "answered"
+        slot.live.remove(attempt)
+        slot.answer = attempt
+        self._cancel_slot(slot, "replica")
+        self._settle(tier)
+
+    def _declined(self, event: Declined) -> None:
+        attempt = self.attempts[event.attempt]
+        if attempt.phase in ("running", "waiting"):
+            tier, slot = self._place(attempt)
+            self._end(attempt, "rejected")
+            slot.live.remove(attempt)
+            self._cancel_slot(slot, "replica")
+            slot.out = True
+            self._settle(tier)
+
+    def _failed(self, event: Failed) -> None:
+        attempt = self.attempts[event.attempt]
+        if attempt.phase in ("running", "waiting"):
+            self._fail(attempt, event.retryable, event.delay)
+
+    def _judged(self, event: Judged) -> None:
+        attempts = [self.attempts[id_] for id_ in event.attempts]
+        if all(attempt.phase == "judging" for attempt in attempts):
+            self._decide(self._tiers[attempts[0].tier], event.verdicts)
+
+    # Timers
+
+    def _until(self, seconds: float | None) -> float:
+        """When that many seconds are over, at most the call's deadline."""
+        return self._deadline if seconds is None else min(self._now + seconds, self._deadline)
+
+    def _set_wake(self) -> None:
+        wake = min(self._deadline, self._grace_at, self._next_at)
+        for tier in self._tiers:
+            if tier.status == "open":
+                wake = min(wake, tier.judge_by)
+                for slot in tier.slots:
+                    wake = min(wake, slot.retry_at, slot.replica_at)
+                    for attempt in slot.live:
+                        wake = min(wake, attempt.deadline)
+        if wake != self.wake:
+            self.wake = wake
+            self._actions.append(WakeAt(wake))
+
+    def _expire(self) -> None:
+        """Let every timer that is due count, the ones that end things first."""
+        now = self._now
+        if self._deadline <= now:
+            self._conclude("deadline")
+        elif self._grace_at <= now:
+            self._conclude("accepted")
+        for tier in self._tiers:
+            if tier.status == "open" and self.finish is None:
+                self._expire_tier(tier)
+        if self._next_at <= now and self.finish is None:
+            self._start_tier()
+
+    def _expire_tier(self, tier: _Tier) -> None:
+        if tier.judge_by <= self._now:
+            for attempt in tier.judging:
+                self._actions.append(Cancel(attempt.id, "check_timeout"))
+            late = Verdict.abstain(
+                f"the check took longer than {tier.plan.verify_timeout:g} s", code="check.timeout"
+            )
+            self._decide(tier, (late,) * len(tier.judging))
+            return
+        for slot in tier.slots:
+            for attempt in tuple(slot.live):
+                if attempt.deadline <= self._now:
+                    self._actions.append(Cancel(attempt.id, "timeout"))
+                    self._fail(attempt, retryable=True, delay=0.0)
+            if slot.retry_at <= self._now:
+                slot.retry_at = NEVER
+                self._start(tier, slot, "retry")
+            elif slot.replica_at <= self._now:
+                slot.replica_at = NEVER
+                self._start(tier, slot, "replica")
+
+    # Tiers and attempts
+
+    def _start_tier(self) -> None:
+        tier = self._tiers[self._next]
+        self._next += 1
+        self._next_at = NEVER
+        if self._next < len(self._tiers):
+            delay = self.plan.delays[self._next]
+            if delay is not None:
+                self._next_at = self._now + delay
+        tier.status = "open"
+        tier.slots = [_Slot(member, tier.plan.retries) for member in range(tier.plan.members)]
+        for slot in tier.slots:
+            self._start(tier, slot, "first")
+        if self._next_at <= self._now:
+            self._start_tier()
+
+    def _start(self, tier: _Tier, slot: _Slot, kind: Kind) -> None:
+        action = Start(
+            len(self.attempts),
+            tier.index,
+            slot.member,
+            slot.choice,
+            kind,
+            slot.repairs,
+            self._until(tier.plan.timeout),
+        )
+        attempt = AttemptState(action, self._now)
+        self.attempts.append(attempt)
+        slot.live.append(attempt)
+        self._actions.append(action)
+        if tier.plan.replica_after is not None and kind != "replica":
+            slot.replica_at = self._now + tier.plan.replica_after
+            if slot.replica_at <= self._now:
+                slot.replica_at = NEVER
+                self._start(tier, slot, "replica")
+
+    def _fail(self, attempt: AttemptState, retryable: bool, delay: float) -> None:
+        """End the attempt; then a replica still in flight, a retry, a stand-in, or give up."""
+        tier, slot = self._place(attempt)
+        self._end(attempt, "failed")
+        slot.live.remove(attempt)
+        if slot.live:
+            return
+        slot.replica_at = NEVER
+        if retryable and slot.retries > 0 and self._now + delay < self._deadline:
+            slot.retries -= 1
+            slot.retry_at = self._now + delay
+            if delay <= 0:
+                slot.retry_at = NEVER
+                self._start(tier, slot, "retry")
+        elif slot.choice < tier.plan.fallbacks:
+            slot.choice += 1
+            slot.retries = tier.plan.retries
+            self._start(tier, slot, "fallback")
+        else:
+            slot.out = True
+            self._settle(tier)
+
+    def _settle(self, tier: _Tier) -> None:
+        """Once every member has an answer or is out: judge what there is."""
+        if not all(slot.out or slot.answer is not None for slot in tier.slots):
+            return
+        answered = [slot.answer for slot in tier.slots if slot.answer is not None]
+        if not answered:
+            self._out(tier)
+        elif tier.plan.judged:
+            for attempt in answered:
+                attempt.phase = "judging"
+            tier.judging = answered
+            tier.judge_by = self._until(tier.plan.verify_timeout)
+            self._actions.append(Judge(tier.index, tuple(attempt.id for attempt in answered)))
+        else:
+            for spare in answered[1:]:
+                self._cancel(spare, "outrun")
+            self._end(answered[0], "accepted")
+            self._accept(tier, answered[0])
+
+    def _decide(self, tier: _Tier, verdicts: tuple[Verdict, ...]) -> None:
+        """End the attempts by their verdicts; the best-scored accepted one is the tier's."""
+        judged, tier.judging, tier.judge_by = tier.judging, [], NEVER
+        best: tuple[float, AttemptState] | None = None
+        repairable = []
+        for attempt, verdict in zip(judged, verdicts, strict=True):
+            attempt.verdict = verdict
+            abstained = verdict.outcome == "abstained"
+            if verdict.accepted or (abstained and tier.plan.on_abstain == "accept"):
+                self._end(attempt, "accepted")
+                score = _score(verdict)
+                if best is None or score > best[0]:
+                    best = (score, attempt)
+            else:
+                self._end(attempt, "rejected")
+                if verdict.repairable:
+                    repairable.append(attempt)
+        if best is not None:
+            self._accept(tier, best[1])
+        elif repairable and tier.repairs > 0:
+            self._repair(tier, repairable)
+        else:
+            self._out(tier)
+
+    def _repair(self, tier: _Tier, rejected: list[AttemptState]) -> None:
+        tier.repairs -= 1
+        again = {attempt.member: attempt for attempt in rejected}
+        for slot in tier.slots:
+            slot.answer = None
+            if slot.member in again:
+                slot.repairs = again[slot.member].id
+                slot.retries = tier.plan.retries
+                self._start(tier, slot, "repair")
+            else:
+                slot.out = True
+
+    def _out(self, tier: _Tier) -> None:
+        tier.status = "out"
+        if self._winner is not None:
+            if not self._contested(self._winner):
+                self._conclude("accepted")
+        elif any(other.status == "open" for other in self._tiers):
+            pass  # one that was started is still undecided
+        elif self._next < len(self._tiers):
+            self.escalations += 1
+            self._start_tier()
+        else:
+            self._conclude("exhausted")
+
+    def _accept(self, tier: _Tier, attempt: AttemptState) -> None:
+        tier.status = "accepted"
+        tier.chosen = attempt
+        self._winner = tier
+        if self.plan.prefer == "fastest" or not self._contested(tier):
+            self._conclude("accepted")
+            return
+        # No higher tier can win any more; the lower ones may, within the grace.
+        self._next = len(self._tiers)
+        self._next_at = NEVER
+        for other in self._tiers[tier.index + 1 :]:
+            self._cancel_tier(other, "outrun")
+        if self.plan.grace is not None and self._grace_at == NEVER:
+            self._grace_at = self._now + self.plan.grace
+            if self._grace_at <= self._now:
+                self._conclude("accepted")
+
+    def _contested(self, winner: _Tier) -> bool:
+        """Whether a tier below the winner may still be accepted."""
+        return any(tier.status == "open" for tier in self._tiers[: winner.index])
+
+    # Endings
+
+    def _end(self, attempt: AttemptState, phase: Phase) -> None:
+        attempt.phase = phase
+        attempt.ended = self._now
+
+    def _cancel(self, attempt: AttemptState, reason: CancelReason) -> None:
+        if attempt.phase != "answered":  # an answer waiting for its peers has nothing running
+            self._actions.append(Cancel(attempt.id, reason))
+        self._end(attempt, "cancelled")
+
+    def _cancel_slot(self, slot: _Slot, reason: CancelReason) -> None:
+        for attempt in slot.live:
+            self._cancel(attempt, reason)
+        slot.live = []
+        slot.retry_at = slot.replica_at = NEVER
+
+    def _cancel_tier(self, tier: _Tier, reason: CancelReason) -> None:
+        if tier.status != "open":
+            return
+        tier.status = "out"
+        tier.judge_by = NEVER
+        for slot in tier.slots:
+            self._cancel_slot(slot, reason)
+            if slot.answer is not None and slot.answer.phase in ALIVE:
+                self._cancel(slot.answer, reason)
+
+    def _conclude(self, outcome: Outcome) -> None:
+        """Cancel what still runs and finish; an accepted answer beats the call's deadline."""
+        chosen = None
+        if self._winner is not None and outcome != "aborted":
+            outcome, chosen = "accepted", self._winner.chosen
+        reason: CancelReason = (
+            "deadline" if outcome == "deadline" else "aborted" if outcome == "aborted" else "outrun"
+        )
+        for tier in self._tiers:
+            self._cancel_tier(tier, reason)
+        if chosen is None and outcome != "aborted":
+            chosen = self._best()
+        self.finish = Finish(outcome, None if chosen is None else chosen.id)
+        self._actions.append(self.finish)
+
+    def _best(self) -> AttemptState | None:
+        """The best-scored rejected answer; among equals the strongest tier's latest."""
+        judged = [attempt for attempt in self.attempts if attempt.verdict is not None]
+        return max(judged, key=lambda a: (_score(a.verdict), a.tier, a.id), default=None)
+
+    def _place(self, attempt: AttemptState) -> tuple[_Tier, _Slot]:
+        tier = self._tiers[attempt.tier]
+        return tier, tier.slots[attempt.member]
+
+
+def _score(verdict: Verdict | None) -> float:
+    """The score for comparing; an answer without one comes after all that have one."""
+    return -1.0 if verdict is None or verdict.score is None else verdict.score

@@ -1,0 +1,5 @@
+"""Test doubles, for this project's tests and for its users'."""
+
+from cascade.testing.scripted import Scripted, ScriptedCall, ScriptedModel, ScriptedProvider, script
+
+__all__ = ["Scripted", "ScriptedCall", "ScriptedModel", "ScriptedProvider", "script"]

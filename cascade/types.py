@@ -1,0 +1,197 @@
+"""What goes to a model and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cascade.errors import PromptError, nearest
+
+Content = str | Sequence[Mapping[str, Any]] | None
+
+_MESSAGE_KEYS = ("role", "content", "name", "tool_calls", "tool_call_id")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call the model asks for. ``arguments`` is the JSON text as the model wrote it."""
+
+    name: str
+    arguments: str
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message.
+
+    ``content`` is text, or a sequence of content parts (text, image, …) in the chat-completions
+    shape, which are passed through as they are.
+    """
+
+    role: str
+    content: Content = None
+    name: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The text of the message; the text parts joined when it has parts."""
+        if self.content is None:
+            return ""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(p["text"] for p in self.content if isinstance(p.get("text"), str))
+
+    @classmethod
+    def of(cls, value: Message | Mapping[str, Any]) -> Message:
+        """From a message or from a dict in the chat-completions shape.
+
+        Raises:
+            PromptError: a key is unknown, or ``role`` is missing.
+        """
+        if isinstance(value, Message):
+            return value
+        for key in value:
+            if key not in _MESSAGE_KEYS:
+                raise PromptError(f"message key {key!r}: {nearest(key, _MESSAGE_KEYS)}")
+        role = value.get("role")
+        if not isinstance(role, str):
+            raise PromptError(f"a message needs a 'role'; got the keys {sorted(value)}")
+        return cls(
+            role,
+            value.get("content"),
+            value.get("name"),
+            tuple(_tool_call(call) for call in value.get("tool_calls") or ()),
+            value.get("tool_call_id"),
+        )
+
+
+def _tool_call(value: ToolCall | Mapping[str, Any]) -> ToolCall:
+    if isinstance(value, ToolCall):
+        return value
+    try:
+        function = value["function"]
+        return ToolCall(function["name"], function["arguments"], value.get("id"))
+    except (KeyError, TypeError) as error:
+        raise PromptError(
+            "a tool call needs 'function' with 'name' and 'arguments', as in chat completions"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked.
+
+    Attributes:
+        messages: the chat so far; the last user message is the prompt.
+        tools: tool definitions in the chat-completions shape, passed through.
+        params: sampling parameters under their chat-completions names (``temperature``,
+            ``max_tokens``, ``response_format``, …), passed through.
+    """
+
+    messages: tuple[Message, ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, prompt: Prompt) -> Request:
+        """From text, from a list of chat messages, or as it is.
+
+        Raises:
+            PromptError: the prompt is empty or not one of these.
+        """
+        if isinstance(prompt, Request):
+            request = prompt
+        elif isinstance(prompt, str):
+            if not prompt.strip():
+                raise PromptError("the prompt is empty")
+            return cls((Message("user", prompt),))
+        else:
+            request = cls(tuple(_messages(prompt)))
+        if not request.messages:
+            raise PromptError("the prompt has no messages")
+        return request
+
+    @property
+    def text(self) -> str:
+        """The text of the last user message: the prompt itself."""
+        for message in reversed(self.messages):
+            if message.role == "user":
+                return message.text
+        return self.messages[-1].text
+
+    def with_params(self, **params: Any) -> Request:
+        """The same request with these parameters added or replaced."""
+        return replace(self, params={**self.params, **params})
+
+
+Prompt = str | Request | Sequence[Message | Mapping[str, Any]]
+"""What a user may give as a prompt."""
+
+
+def _messages(prompt: object) -> Iterator[Message]:
+    if not isinstance(prompt, Sequence):
+        raise PromptError(
+            f"a prompt is text, a list of chat messages or a Request; got {type(prompt).__name__}"
+        )
+    for message in prompt:
+        if not isinstance(message, Message | Mapping):
+            raise PromptError(
+                f"a chat message is a Message or a dict with 'role' and 'content'; "
+                f"got {type(message).__name__}"
+            )
+        yield Message.of(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the provider counted them; None where it did not say.
+
+    ``cached_input_tokens`` is part of ``input_tokens``, ``reasoning_tokens`` part of
+    ``output_tokens``.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """One token of the answer and its natural-log probability."""
+
+    token: str
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model answered.
+
+    Attributes:
+        text: the answer's text; empty when there are only tool calls.
+        tool_calls: calls the model asks for.
+        finish_reason: ``stop``, ``length``, ``tool_calls``, ``content_filter`` or what the
+            provider says; None when it does not say.
+        usage: token counts, if reported.
+        logprobs: one entry a token of the answer, if asked for and given.
+        model: the model as the provider names it in the answer.
+        latency: seconds from the call to the last byte; filled in by the engine.
+        time_to_first_token: seconds to the first piece of text; filled in by the engine, None
+            when the answer was not streamed.
+        request_id: the provider's id of the request.
+    """
+
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    model: str | None = None
+    latency: float | None = None
+    time_to_first_token: float | None = None
+    request_id: str | None = None

@@ -1,0 +1,104 @@
+"""What a verifier says of an answer, and how plain functions are verifiers too."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from cascade.cost import FREE, Cost
+from cascade.errors import ConfigError
+from cascade.types import Answer, Request
+
+Outcome = Literal["accepted", "rejected", "abstained"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a verifier says of one answer. Made by `accept`, `reject` and `abstain`.
+
+    Attributes:
+        outcome: ``accepted``, ``rejected``, or ``abstained`` (the verifier cannot tell).
+        score: in [0, 1], higher is better; None for a verifier that only says yes or no.
+        reason: one sentence, fit to be fed back to a model; empty when accepted.
+        code: stable name of the reason, like ``json.type``.
+        repairable: whether the same model may do better when told the reason.
+        parsed: the answer's value where the verifier parsed one.
+        text: the answer as the user should see it, where that differs from what the model wrote.
+        cost: what the check itself cost, when it called a model.
+    """
+
+    outcome: Outcome
+    score: float | None = None
+    reason: str = ""
+    code: str = ""
+    repairable: bool = False
+    parsed: Any = None
+    text: str | None = None
+    cost: Cost = FREE
+
+    def __post_init__(self) -> None:
+        # A NaN fails the comparison, as it should.
+        if self.score is not None and not 0.0 <= self.score <= 1.0:
+            raise ConfigError(f"a verdict's score is in [0, 1]; got {self.score!r}")
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the answer passed."""
+        return self.outcome == "accepted"
+
+    @classmethod
+    def accept(
+        cls,
+        *,
+        score: float | None = None,
+        parsed: Any = None,
+        text: str | None = None,
+        cost: Cost = FREE,
+    ) -> Verdict:
+        """The answer passes."""
+        return cls("accepted", score, parsed=parsed, text=text, cost=cost)
+
+    @classmethod
+    def reject(
+        cls,
+        reason: str,
+        *,
+        code: str = "",
+        score: float | None = None,
+        repairable: bool = False,
+        parsed: Any = None,
+        text: str | None = None,
+        cost: Cost = FREE,
+    ) -> Verdict:
+        """The answer does not pass, for this reason."""
+        return cls("rejected", score, reason, code, repairable, parsed, text, cost)
+
+    @classmethod
+    def abstain(cls, reason: str, *, code: str = "", cost: Cost = FREE) -> Verdict:
+        """The verifier cannot tell; what that means is set on the tier (``on_abstain``)."""
+        return cls("abstained", None, reason, code, cost=cost)
+
+
+@runtime_checkable
+class Verifier(Protocol):
+    """Checks an answer. The one method may be sync (quick, never blocking) or async.
+
+    Optional, looked for by name at load:
+
+    ``prepare(request) -> Request``
+        changes the request before it is sent, to ask for what the check needs (log
+        probabilities, a stated confidence).
+    ``with_threshold(threshold) -> Verifier``
+        a copy that accepts from this score on; a tier's ``threshold`` needs it.
+    ``response_format() -> Mapping``
+        the chat-completions ``response_format`` under which a model can only answer in the
+        right form; a tier's ``constrain`` needs it.
+    ``verify_group(request, answers) -> Sequence[Verdict]``
+        judges the answers of an ensemble together, one verdict an answer, in order. Without
+        it each answer is judged by itself.
+    """
+
+    def verify(self, request: Request, answer: Answer, /) -> Verdict | Awaitable[Verdict]:
+        """The verdict on ``answer`` to ``request`` (the request as the caller made it)."""
+        ...
