@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from cascade.cost import Price
-from cascade.errors import CascadeError, ConfigError, nearest
-from cascade.events import TierPlan
-from cascade.policy import Model, Tier
+from cascade.errors import CascadeError, ConfigError, PromptError, nearest
+from cascade.events import Plan, TierPlan
+from cascade.policy import Model, Policy, Tier
 from cascade.prices import published_price
 from cascade.provider import Provider, ProviderContext, find_provider, split_model
 from cascade.template import Template, with_prompt, with_system
@@ -207,22 +207,53 @@ def _shown(verify: object) -> str:
     return str(getattr(verify, "__name__", type(verify).__name__))
 
 
-def check_variables(tiers: tuple[BoundTier, ...], given: Mapping[str, str], *, policy: str) -> None:
-    """Every variable a template needs is given, and none is given that no template needs.
+@dataclass(frozen=True, slots=True)
+class BoundPolicy:
+    """A policy ready to run: its tiers, and the plan of a call that overrides nothing."""
 
-    Raises:
-        PromptError: naming the variable, and the tier that needs it.
-    """
-    from cascade.errors import PromptError
+    tiers: tuple[BoundTier, ...]
+    plan: Plan
+    templated: bool
 
-    for tier in tiers:
-        for name in tier.variables - given.keys():
+    @classmethod
+    def of(cls, policy: Policy, providers: Providers) -> BoundPolicy:
+        """Resolve everything the policy names.
+
+        Raises:
+            ConfigError: something cannot be resolved; it names the policy and the tier.
+        """
+        tiers = tuple(BoundTier(tier, providers, policy=policy.name) for tier in policy.tiers)
+        return cls(tiers, make_plan(policy, tiers), any(tier.variables for tier in tiers))
+
+    def check_variables(self, given: Mapping[str, str], *, first: int, policy: str) -> None:
+        """Every variable a template needs is given, and none is given that no template needs.
+
+        Raises:
+            PromptError: naming the variable, and the tier that needs it.
+        """
+        if not self.templated and not given:
+            return
+        for tier in self.tiers[first:]:
+            for name in sorted(tier.variables - given.keys()):
+                raise PromptError(
+                    f"variable {name!r} is missing: pass variables={{{name!r}: …}}",
+                    policy=policy,
+                    tier=tier.tier.name,
+                )
+        known = frozenset[str]().union(*(tier.variables for tier in self.tiers))
+        for name in sorted(given.keys() - known):
             raise PromptError(
-                f"variable {name!r} is missing: pass variables={{{name!r}: …}}",
-                policy=policy,
-                tier=tier.tier.name,
+                f"variable {name!r} is used by no tier: {nearest(name, known)}", policy=policy
             )
-    known = frozenset[str]().union(*(tier.variables for tier in tiers))
-    for name in given.keys() - known:
-        raise PromptError(f"variable {name!r} is used by no tier: {nearest(name, known)}",
-                          policy=policy)  # fmt: skip
+
+
+def make_plan(policy: Policy, tiers: tuple[BoundTier, ...], *, first: int = 0) -> Plan:
+    """The policy as the state machine sees it."""
+    return Plan(
+        tiers=tuple(tier.plan for tier in tiers),
+        delays=policy.delays,
+        prefer=policy.preference,
+        grace=policy.grace,
+        deadline=policy.deadline,
+        first=first,
+    )

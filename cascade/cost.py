@@ -34,6 +34,8 @@ class Cost:
         return cls(None, None, basis)
 
     def __add__(self, other: Cost) -> Cost:
+        if other is FREE:
+            return self
         basis = _CERTAINTY[max(_CERTAINTY.index(self.basis), _CERTAINTY.index(other.basis))]
         if self.low is None or self.high is None or other.low is None or other.high is None:
             return Cost(None, None, basis)
@@ -52,10 +54,10 @@ FREE = Cost(0.0, 0.0)
 
 def total(costs: Iterable[Cost]) -> Cost:
     """The sum of the intervals; unknown as soon as one of them is."""
-    result = FREE
+    result: Cost | None = None
     for cost in costs:
-        result += cost
-    return result
+        result = cost if result is None else result + cost
+    return FREE if result is None else result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

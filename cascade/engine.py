@@ -14,10 +14,9 @@ from weakref import WeakKeyDictionary
 import anyio
 from anyio.lowlevel import RunVar
 
-from cascade.bind import BoundTier, Providers, check_variables
+from cascade.bind import BoundPolicy, Providers, make_plan
 from cascade.cost import Cost
 from cascade.errors import CascadeError, ConfigError, PromptError, UnknownPolicyError, nearest
-from cascade.events import Plan
 from cascade.live import LiveAttempt, LiveCall
 from cascade.logs import CallLog, emitter
 from cascade.plugins import entry_points_of
@@ -57,7 +56,7 @@ class Engine:
         self._http = http
         self._owns_http = http is None
         self._providers = Providers(self)
-        self._bound: WeakKeyDictionary[Policy, tuple[BoundTier, ...]] = WeakKeyDictionary()
+        self._bound: WeakKeyDictionary[Policy, BoundPolicy] = WeakKeyDictionary()
         self._closed = False
 
     async def __aenter__(self) -> Engine:
@@ -84,16 +83,21 @@ class Engine:
     def http(self) -> Any:
         """The HTTP client that all providers share; made when first needed."""
         if self._http is None:
+            self._require_open()
             from cascade.providers.http import make_client
 
             self._http = make_client()
         return self._http
 
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ConfigError("this engine is closed; make a new one")
+
     def clock(self) -> Callable[[], float]:
         """The running loop's clock, looked up once a call rather than at every reading."""
         return _clock()
 
-    def bind(self, policy: PolicyLike) -> tuple[BoundTier, ...]:
+    def bind(self, policy: PolicyLike) -> BoundPolicy:
         """Resolve everything a policy names, so that a mistake shows before a call.
 
         Raises:
@@ -102,10 +106,7 @@ class Engine:
         policy = find(policy)
         bound = self._bound.get(policy)
         if bound is None:
-            bound = tuple(
-                BoundTier(tier, self._providers, policy=policy.name) for tier in policy.tiers
-            )
-            self._bound[policy] = bound
+            bound = self._bound[policy] = BoundPolicy.of(policy, self._providers)
         return bound
 
     async def run(
@@ -118,17 +119,19 @@ class Engine:
         **overrides: Unpack[Overrides],
     ) -> Result:
         """Answer a prompt; see `cascade`."""
-        if self._closed:
-            raise ConfigError("this engine is closed; make a new one")
+        self._require_open()
         policy = find(policy)
-        tiers = self.bind(policy)
+        bound = self.bind(policy)
         first = _first(policy, start)
-        plan = _plan(policy, tiers, overrides, first)
+        plan = bound.plan
+        if overrides or first:
+            policy = _overridden(policy, overrides)
+            plan = make_plan(policy, bound.tiers, first=first)
         request = _request(policy, prompt)
         values = variables or {}
-        check_variables(tiers[first:], values, policy=policy.name)
-        call = LiveCall(self, policy.name, tiers, plan, request, values)
-        best = overrides.get("exhausted", policy.exhausted) == "best"
+        bound.check_variables(values, first=first, policy=policy.name)
+        call = LiveCall(self, policy.name, bound.tiers, plan, request, values)
+        best = policy.exhausted == "best"
         emit = emitter()
         if emit is None:
             await call.run()
@@ -269,19 +272,10 @@ def _first(policy: Policy, start: str | int) -> int:
     return start
 
 
-def _plan(policy: Policy, tiers: tuple[BoundTier, ...], overrides: Overrides, first: int) -> Plan:
-    if overrides:
-        for key in overrides:
-            if key not in Overrides.__annotations__:
-                raise ConfigError(
-                    f"{key}: {nearest(key, Overrides.__annotations__)}", policy=policy.name
-                )
-        policy = replace(policy, **overrides)
-    return Plan(
-        tiers=tuple(tier.plan for tier in tiers),
-        delays=policy.delays,
-        prefer=policy.preference,
-        grace=policy.grace,
-        deadline=policy.deadline,
-        first=first,
-    )
+def _overridden(policy: Policy, overrides: Overrides) -> Policy:
+    for key in overrides:
+        if key not in Overrides.__annotations__:
+            raise ConfigError(
+                f"{key}: {nearest(key, Overrides.__annotations__)}", policy=policy.name
+            )
+    return replace(policy, **overrides)

@@ -286,9 +286,7 @@ class LiveCall:
             attempt.verdict = Verdict.reject("declined: no answer of its own", code="declined")
             return Declined(now, job.attempt)
         first = None if attempt.first_at is None else attempt.first_at - attempt.begun
-        attempt.answer = answer = replace(
-            answer, latency=now - attempt.begun, time_to_first_token=first
-        )
+        attempt.answer = answer = answer.timed(now - attempt.begun, first)
         flaw = _flaw(answer, self.tiers[job.tier].tier.allow_truncated)
         if flaw is not None:
             return self._fail(job, flaw)

@@ -107,7 +107,7 @@ def _call_cost(attempt: LiveAttempt) -> Cost:
         if target.price is None:
             return Cost.unknown()
         return billing.answered(target.price, attempt.request, attempt.answer)
-    if isinstance(error, ProviderError) and error.status is not None:
+    if isinstance(error, ProviderError) and (error.status or 0) >= 400:
         return FREE  # an error status is not billed
     if target.price is None:
         return Cost.unknown("cancelled")

@@ -195,3 +195,17 @@ class Answer:
     latency: float | None = None
     time_to_first_token: float | None = None
     request_id: str | None = None
+
+    def timed(self, latency: float, time_to_first_token: float | None) -> Answer:
+        """The same answer with its times, in seconds."""
+        return Answer(
+            self.text,
+            self.tool_calls,
+            self.finish_reason,
+            self.usage,
+            self.logprobs,
+            self.model,
+            latency,
+            time_to_first_token,
+            self.request_id,
+        )

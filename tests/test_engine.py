@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from random import Random
 from typing import Any
 
 import anyio
@@ -29,7 +28,7 @@ from cascade import (
     TruncatedAnswerError,
     Verdict,
 )
-from cascade.testing import Scripted, ScriptedModel
+from cascade.testing import NoJitter, Scripted, ScriptedModel
 
 pytestmark = pytest.mark.anyio
 
@@ -37,14 +36,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend(virtual_clock: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
     return virtual_clock
-
-
-class NoJitter(Random):
-    """Draws the upper bound, so that the time of a retry is known."""
-
-    def uniform(self, a: float, b: float) -> float:
-        del a
-        return b
 
 
 def good(answer: Answer) -> Verdict:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from random import Random
 from typing import Any
 from unittest import mock
 
@@ -16,7 +15,7 @@ from trio.testing import MockClock
 
 from cascade import Answer, APIConnectionError, CallError, Engine, Policy, Tier, Verdict
 from cascade.events import Plan
-from cascade.testing import Scripted, ScriptedModel
+from cascade.testing import NoJitter, Scripted, ScriptedModel
 
 seconds = st.integers(0, 5).map(float)
 steps = st.builds(
@@ -67,7 +66,7 @@ def story(specs: list[dict[str, Any]], deadline: float | None, exhausted: Any) -
     async def main() -> list[Any]:
         built = [make_tier(f"t{i}", **spec) for i, spec in enumerate(specs)]
         policy = Policy("p", built, deadline=deadline, exhausted=exhausted)
-        async with Engine(random=Random(7)) as engine:
+        async with Engine(random=NoJitter()) as engine:
             try:
                 end: Any = await engine.run(policy, "hello")
                 what = (end.text, end.tier, end.accepted, end.latency, end.escalations)

@@ -1,0 +1,337 @@
+"""The command line: what goes where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from cascade_policies.cli import main
+
+FUNCTIONS = """
+import anyio
+
+def shout(text): return text.upper()
+def hostile(text): return "\\x1b[2Jgone"
+def none(text): return None
+def crash(text): raise RuntimeError("broken")
+async def slow(text): await anyio.sleep(60)
+def interrupt(text): raise KeyboardInterrupt
+def long(answer): return "" if not answer.text else len(answer.text) > 10
+def bug(answer): raise SystemError
+"""
+
+
+class Ran(NamedTuple):
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """The command line in this process, in an empty folder with some functions to call."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CASCADE_DEBUG", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "cli_functions", raising=False)
+    (tmp_path / "cli_functions.py").write_text(FUNCTIONS)
+
+    def run(*arguments: str, stdin: str | None = None) -> Ran:
+        monkeypatch.setattr(sys, "stdin", _Terminal() if stdin is None else StringIO(stdin))
+        code = main(arguments)
+        out, err = capsys.readouterr()
+        return Ran(code, out, err)
+
+    return run
+
+
+class _Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def policy(*tiers: str, top: str = "") -> str:
+    """A policy file in this folder with a tier for each function (and check)."""
+    text = top
+    for tier in tiers:
+        function, _, check = tier.partition(" ")
+        text += f'\n[[tiers]]\nname = "{function}"\nmodel = "function:cli_functions:{function}"\n'
+        text += f'verify = "cli_functions:{check}"\n' if check else ""
+    Path("p.toml").write_text(text)
+    return "p.toml"
+
+
+def test_the_answer_alone_is_on_standard_output(run: Run) -> None:
+    assert run("run", policy("none", "shout"), "hello") == (0, "HELLO\n", "")
+
+
+@pytest.mark.parametrize("prompt", ["-", "@-", "@prompt.txt", None, "--"])
+def test_where_a_prompt_comes_from(run: Run, prompt: str | None) -> None:
+    Path("prompt.txt").write_text("hello", encoding="utf-8")
+    arguments = {"--": ["--", "hello"], None: []}.get(prompt, [str(prompt)])
+    assert run("run", policy("shout"), *arguments, stdin="hello") == (0, "HELLO\n", "")
+
+
+def test_the_table_goes_to_standard_error(run: Run) -> None:
+    code, out, err = run("run", policy("none", "shout"), "hello", "--explain")
+    assert (code, out) == (0, "HELLO\n")
+    assert ["none", "rejected", "shout", "accepted"] == [
+        word for line in err.splitlines()[1:3] for word in line.split()[1:3]
+    ]
+
+
+def test_json_is_one_object(run: Run) -> None:
+    code, out, err = run("run", policy("none", "shout"), "hello", "--json")
+    assert (code, err) == (0, "")
+    shape = json.loads(out)
+    assert list(shape) == [
+        "text", "parsed", "accepted", "outcome", "policy", "tier", "escalations", "latency_s",
+        "cost", "attempts",
+    ]  # fmt: skip
+    assert shape["text"] == "HELLO"
+    assert (shape["outcome"], shape["tier"], shape["escalations"]) == ("accepted", "shout", 1)
+    assert shape["cost"] == {"low": 0.0, "high": 0.0, "basis": "reported"}
+    first, second = shape["attempts"]
+    assert list(first) == [
+        "number", "tier", "model", "kind", "outcome", "reason", "started_s", "latency_s",
+        "time_to_first_token_s", "cost",
+    ]  # fmt: skip
+    assert (first["number"], first["tier"], first["outcome"]) == (1, "none", "rejected")
+    assert (second["model"], second["outcome"]) == ("function:cli_functions:shout", "accepted")
+
+
+def test_the_best_answer_is_shown_as_not_accepted(run: Run) -> None:
+    file = policy("shout long", top='exhausted = "best"\n')
+    code, out, err = run("run", file, "hello")
+    assert (code, out) == (3, "HELLO\n")
+    assert err == "cascade: no tier was accepted; this is the best answer, from shout\n"
+    code, out, _ = run("run", file, "hello", "--json")
+    assert (code, json.loads(out)["accepted"]) == (3, False)
+
+
+EXITS: list[tuple[list[str], str, int, str]] = [
+    (["shout long"], "", 3, "CascadeExhausted"),
+    (["crash", "shout long"], "", 3, "CascadeExhausted"),
+    (["crash"], "", 5, "CascadeExhausted"),
+    (["slow"], "deadline = 0.01\n", 4, "DeadlineExceededError"),
+    (["slow long"], "", 4, "DeadlineExceededError"),
+]
+
+
+@pytest.mark.parametrize(("tiers", "top", "code", "kind"), EXITS)
+def test_a_call_without_an_answer(
+    run: Run, tiers: list[str], top: str, code: int, kind: str
+) -> None:
+    file = policy(*tiers, top=top)
+    plain = run("run", file, "hello", "--set", "deadline=0.2", "--explain")
+    assert (plain.code, plain.out) == (code, "")
+    assert tiers[0].split()[0] in plain.err
+    assert plain.err.splitlines()[-1].startswith("cascade: policy 'p': ")
+    as_json = run("run", file, "hello", "--set", "deadline=0.2", "--json")
+    assert (as_json.code, as_json.err) == (code, "")
+    shape = json.loads(as_json.out)
+    assert (shape["error"]["type"], shape["error"]["policy"]) == (kind, "p")
+    assert len(shape["attempts"]) == len(tiers)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run"], "requires an argument"),
+        (["rnu"], 'Did you mean "run"?'),
+        (["run", "p.toml", "a", "b"], "Put a prompt of several words in quotes."),
+        (["run", "p.toml", "a", "--explian"], "--explian"),
+        (["run", "p.toml"], "no prompt: give it in quotes, as @FILE"),
+        (["run", "p.toml", "  "], "the prompt is empty"),
+        (["run", "p.toml", "@none.txt"], "the prompt: cannot read 'none.txt': No such file"),
+        (["run", "p.toml", "@."], "the prompt: cannot read '.': Is a directory"),
+        (["run", "p.toml", "@bad.txt"], "the prompt: 'bad.txt' is not UTF-8 text"),
+        (["run", "p.toml", "a", "--var", "x"], "--var 'x': write NAME=VALUE or NAME=@FILE"),
+        (["run", "p.toml", "a", "--var", "x=1", "--var", "x=2"], "--var x: given twice"),
+        (["run", "p.toml", "a", "--var", "x=@none"], "--var x: cannot read 'none'"),
+        (["run", "p.toml", "a", "--var", "x=1"], "'x' is used by no tier"),
+        (["run", "p.toml", "a", "--set", "x"], "write KEY=VALUE"),
+        (["run", "p.toml", "a", "--set", "tiers.shut.timeout=1"], "did you mean 'shout'?"),
+        (["run", "p.toml", "a", "--set", "deadlin=1"], "p.toml: deadlin: unknown key: did you"),
+        (["run", "extrct", "a"], "no policy 'extrct': did you mean 'extract'?"),
+        (["check", "none.toml"], "no policy file 'none.toml'"),
+        (["models", "pull", "smollm2"], "did you mean 'smollm2-135m'?"),
+    ],
+)  # fmt: skip
+def test_wrong_usage(run: Run, arguments: list[str], says: str) -> None:
+    policy("shout")
+    Path("bad.txt").write_bytes(b"\xff")
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("cascade: ")
+    assert says in err
+    assert "Traceback" not in err
+    code, out, err = run(*arguments, "--json")
+    if "--json" not in says and arguments[0] != "models":
+        assert (code, err) == (2, "")
+        assert says in json.loads(out)["error"]["message"] or "file" in json.loads(out)["error"]
+
+
+def test_a_variable_that_is_missing_says_how_to_give_it(run: Run) -> None:
+    file = policy("shout")
+    text = Path(file).read_text(encoding="utf-8") + 'prompt = "{{greeting}} {{prompt}}"\n'
+    Path(file).write_text(text, encoding="utf-8")
+    code, _, err = run("run", file, "you")
+    assert code == 2
+    assert "'greeting'" in err
+    assert "--var NAME=VALUE" in err
+    Path("v.txt").write_text("hello", encoding="utf-8")
+    assert run("run", file, "you", "--var", "greeting=@v.txt").out == "HELLO YOU\n"
+    assert run("run", file, "you", "--var", "greeting=a=b").out == "A=B YOU\n"
+
+
+def test_a_mistake_in_the_file_names_the_place(run: Run) -> None:
+    Path("p.toml").write_text('[[tiers]]\nmodel = "opnai:x"\n')
+    code, _, err = run("check", "p.toml")
+    assert (code, err) == (
+        2, "cascade: p.toml:2: tiers[0].model: no provider 'opnai': did you mean 'openai'?\n"
+    )  # fmt: skip
+    error = json.loads(run("check", "p.toml", "--json").out)["error"]
+    assert (error["file"], error["line"], error["key"]) == ("p.toml", 2, "tiers[0].model")
+
+
+def test_an_unexpected_error_is_one_message(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("cascade_policies.search.find_policy_file", broken)
+    code, _, err = run("run", "p", "a")
+    assert code == 1
+    assert err == (
+        "cascade: unexpected ZeroDivisionError: oops\n"
+        "Run it again with --debug for the traceback.\n"
+    )
+    code, _, err = run("run", "p", "a", "--debug")
+    assert code == 1
+    assert err.startswith("Traceback")
+    monkeypatch.setenv("CASCADE_DEBUG", "1")
+    assert run("run", "p", "a").err.startswith("Traceback")
+
+
+def test_an_interrupt_ends_the_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cascade_policies.search.find_policy_file", interrupted)
+    assert run("run", "p", "a") == (130, "", "cascade: interrupted\n")
+
+
+def test_control_sequences_do_not_reach_a_terminal(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = policy("hostile")
+    assert run("run", file, "a").out == "\x1b[2Jgone\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert run("run", file, "a").out == "[2Jgone\n"
+
+
+def test_check_shows_what_was_understood(run: Run) -> None:
+    file = policy("none", "shout long", top='description = "Shouts."\nstart_after = 0.5\n')
+    code, out, err = run("check", file, "--set", "tiers.1.timeout=7")
+    assert (code, err) == (0, "")
+    for words in ("p: Shouts.", "hedge: shout after 0.5 s", "cli_functions:long", "timeout = 7"):
+        assert words in out
+    shape = json.loads(run("check", file, "--json").out)
+    assert shape["error"] is None
+    assert shape["start_after"] == [None, 0.5]
+    assert shape["tiers"][1] == {
+        "name": "shout",
+        "models": ["function:cli_functions:shout"],
+        "verify": "cli_functions:long",
+        "settings": {},
+    }
+
+
+def test_check_says_what_is_missing_here(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MY_KEY", raising=False)
+    Path("p.toml").write_text('[[tiers]]\nmodel = "openai:gpt-5"\napi_key = "env:MY_KEY"\n')
+    code, out, err = run("check", "p.toml")
+    assert code == 5
+    assert "openai:gpt-5" in out
+    assert "MY_KEY" in err
+    assert json.loads(run("check", "p.toml", "--json").out)["error"]["type"] == "MissingAPIKeyError"
+
+
+@pytest.mark.parametrize("name", ["extract", "classify", "sql"])
+def test_the_library_checks(run: Run, name: str) -> None:
+    code, out, err = run("check", name)
+    assert (code, err) == (0, "")
+    assert out.startswith(f"{name}: ")
+
+
+def test_models_and_verifiers_are_listed(run: Run) -> None:
+    out = run("models", "list").out
+    assert "local:smollm2-135m" in out
+    assert "Apache-2.0" in out
+    models = json.loads(run("models", "list", "--json").out)["models"]
+    assert {"name", "publisher", "licence", "bytes", "sha256", "path"} <= set(models[0])
+    assert "json_schema" in run("verifiers").out
+    names = [v["name"] for v in json.loads(run("verifiers", "--json").out)["verifiers"]]
+    assert "json_schema" in names
+
+
+def test_a_model_that_is_not_here(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CASCADE_HOME", str(tmp_path / "empty"))
+    code, out, err = run("models", "path", "smollm2-135m")
+    assert (code, out) == (5, "")
+    assert "cascade models pull smollm2-135m" in err
+
+
+def cascade(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own."""
+    command = [sys.executable, "-m", "cascade_policies.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_the_version_needs_no_engine() -> None:
+    code = (
+        "import sys; from cascade_policies.cli import main; code = main(['--version']);"
+        "print(sorted({'cascade.engine', 'anyio', 'msgspec', 'cascade_policies.file'}"
+        " & set(sys.modules))); sys.exit(code)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    version, modules = ran.stdout.splitlines()
+    assert version
+    assert modules == "[]"
+
+
+def test_a_process_ends_with_the_exit_code(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text('[[tiers]]\nmodel = "function:os.path:basename"\n')
+    ran = cascade("run", str(path), "a/b")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "b\n", "")
+    path.write_text("tiers = 1")
+    ran = cascade("run", str(path), "a/b")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith(f"cascade: {path}:1: tiers: got 1")
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text('[[tiers]]\nmodel = "function:os.path:basename"\n')
+    command = f"{sys.executable} -m cascade_policies.cli run {path} - | true"
+    prompt = "x" * 1_000_000
+    ran = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        input=prompt, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, "")

@@ -1,0 +1,58 @@
+"""The public face."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+import cascade
+import cascade.policies
+import cascade.testing
+import cascade.verifiers
+
+FACES = [cascade, cascade.testing, cascade.verifiers, cascade.policies]
+
+
+@pytest.mark.parametrize("face", FACES, ids=lambda face: face.__name__)
+def test_all_is_sorted_whole_and_documented(face: object) -> None:
+    names: list[str] = face.__all__  # type: ignore[attr-defined]
+    assert names == sorted(names)
+    for name in names:
+        thing = getattr(face, name)
+        if inspect.isclass(thing) or inspect.isfunction(thing):
+            assert thing.__doc__, name
+
+
+def test_every_error_has_the_common_base_and_is_exported() -> None:
+    from cascade import errors
+
+    for name, thing in vars(errors).items():
+        if inspect.isclass(thing) and issubclass(thing, Exception):
+            assert issubclass(thing, cascade.CascadeError)
+            assert name in cascade.__all__
+
+
+def test_the_error_tree_in_the_docstring_is_the_real_one() -> None:
+    from cascade import errors
+
+    assert errors.__doc__ is not None
+    drawn: dict[str, str | None] = {}
+    path: list[str] = []
+    for line in errors.__doc__.splitlines():
+        stripped = line[4:]
+        name = stripped.lstrip("│├└─ ").split(" ")[0]
+        if not hasattr(errors, name) or line[:4].strip():
+            continue
+        depth = (len(stripped) - len(stripped.lstrip("│├└─ "))) // 4
+        path[depth:] = [name]
+        drawn[name] = path[depth - 1] if depth else None
+    real = {
+        name: thing
+        for name, thing in vars(errors).items()
+        if inspect.isclass(thing) and issubclass(thing, Exception)
+    }
+    assert drawn.keys() == real.keys()
+    for name, parent in drawn.items():
+        if parent is not None:
+            assert real[name].__bases__[0] is real[parent], name

@@ -1,0 +1,111 @@
+"""Log events go where the application reads them, and nowhere else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import pytest
+import structlog
+from structlog.testing import LogCapture
+
+from cascade import CascadeExhausted, Engine, Policy, Price, Tier, Usage
+from cascade.testing import Scripted, ScriptedModel
+
+pytestmark = pytest.mark.anyio
+
+USAGE = Usage(input_tokens=1000, output_tokens=10)
+
+
+def policy(**settings: Any) -> Policy:
+    price = Price(input=1.0, output=10.0)
+    bad = ScriptedModel(Scripted(text="bad", usage=USAGE), name="a")
+    good = ScriptedModel(Scripted(text="good", usage=USAGE), name="b")
+    return Policy(
+        "p",
+        [
+            Tier(bad, verify=lambda a: a.text == "good", price=price),
+            Tier(good, verify=lambda a: a.text == "good", price=price),
+        ],
+        **settings,
+    )
+
+
+async def run(policy: Policy, **overrides: Any) -> None:
+    async with Engine() as engine:
+        await engine.run(policy, "hello", **overrides)
+
+
+@pytest.fixture
+def events() -> Iterator[list[Any]]:
+    capture = LogCapture()
+    structlog.configure(processors=[capture])
+    yield capture.entries
+    structlog.reset_defaults()
+
+
+async def test_one_event_an_attempt_and_one_a_call(events: list[dict[str, Any]]) -> None:
+    await run(policy())
+    names = [event["event"] for event in events]
+    assert names == [
+        "cascade.attempt_rejected",
+        "cascade.attempt_accepted",
+        "cascade.call_finished",
+    ]
+    assert len({event["call_id"] for event in events}) == 1
+    call = events[-1]
+    assert (call["policy"], call["outcome"], call["tier"]) == ("p", "accepted", "b")
+    assert (call["escalations"], call["tiers_tried"]) == (1, 2)
+    assert call["cost_low"] == call["cost_high"] == pytest.approx(2 * 0.0011)
+    assert events[0]["input_tokens"] == 1000
+    assert events[0]["reason"]
+
+
+async def test_a_call_that_raises_is_logged_too(events: list[dict[str, Any]]) -> None:
+    bad = Policy("p", [Tier(ScriptedModel("bad", name="a"), verify=lambda a: False)])
+    with pytest.raises(CascadeExhausted):
+        await run(bad)
+    assert events[-1]["event"] == "cascade.call_finished"
+    assert (events[-1]["outcome"], events[-1]["tier"]) == ("exhausted", None)
+
+
+async def test_a_cancelled_call_is_logged_too(events: list[dict[str, Any]]) -> None:
+    slow = Policy("p", [Tier(ScriptedModel(Scripted(text="x", delay=60)), name="slow")])
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run, slow)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    assert [event["event"] for event in events] == [
+        "cascade.attempt_cancelled",
+        "cascade.call_finished",
+    ]
+    assert events[-1]["outcome"] == "cancelled"
+
+
+async def test_the_standard_logger_is_used_without_structlog(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, logger="cascade")
+    await run(policy())
+    last = caplog.records[-1]
+    assert last.name == "cascade"
+    assert last.getMessage().startswith("cascade.call_finished call_id=")
+    assert last.__dict__["cascade"]["outcome"] == "accepted"
+
+
+async def test_silent_by_default(capfd: pytest.CaptureFixture[str]) -> None:
+    await run(policy())
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_nothing_is_rendered_that_nobody_reads(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise AssertionError("rendered")
+
+    caplog.set_level(logging.WARNING)
+    monkeypatch.setattr("cascade.engine.CallLog", fail)
+    await run(policy())
