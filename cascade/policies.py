@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cascade_policies import PolicyFile
-    from cascade_policies import find_policy
-    from cascade_policies import find_policy_file
-    from cascade_policies import load_policy
-    from cascade_policies import load_policy_file
-    from cascade_policies import policy_names
+    from cascade_policies import (
+        PolicyFile,
+        find_policy,
+        find_policy_file,
+        load_policy,
+        load_policy_file,
+        policy_names,
+    )
 
 __all__ = [
     "PolicyFile",

@@ -116,10 +116,8 @@ class FunctionVerifier:
         """The function's verdict; awaitable only when the function is async or blocking."""
         if self.blocking:
             return self._in_thread(request, answer)
-        if self._takes_request:
-            result = self.function(request, answer)
-        else:
-            result = self.function(answer)
+        arguments = (request, answer) if self._takes_request else (answer,)
+        result = self.function(*arguments)
         if isinstance(result, Verdict):
             return result
         if inspect.isawaitable(result):

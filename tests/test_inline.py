@@ -69,9 +69,9 @@ def story(specs: list[dict[str, Any]], deadline: float | None, exhausted: Any) -
         async with Engine(random=NoJitter()) as engine:
             try:
                 end: Any = await engine.run(policy, "hello")
-                what = (end.text, end.tier, end.accepted, end.latency, end.escalations)
+                what = [end.text, end.tier, end.accepted, end.latency, end.escalations]
             except CallError as error:
-                end, what = error, (type(error), str(error))
+                end, what = error, [type(error), str(error)]
         rows = [(a.tier, a.kind, a.outcome, a.reason, a.started, a.latency) for a in end.attempts]
         return [what, rows, trio.current_time()]
 

@@ -15,7 +15,9 @@ from cascade.testing import ScriptedModel
 pytestmark = pytest.mark.anyio
 
 
-async def sent(given: Any, /, *, variables: dict[str, str] | None = None, **settings: Any) -> Request:
+async def sent(
+    given: Any, /, *, variables: dict[str, str] | None = None, **settings: Any
+) -> Request:
     model = ScriptedModel("x")
     async with Engine() as engine:
         await engine.run(Policy("p", [Tier(model, **settings)]), given, variables=variables)

@@ -210,9 +210,11 @@ def _event(draw: st.DrawFn, world: World) -> Event:
     if kind == "fail":
         delay = draw(st.integers(0, 3).map(float))
         return Failed(at, attempt, draw(st.booleans()), delay)
-    return {"answer": Answered, "decline": Declined, "hold": Held, "begin": Began}[kind](
-        at, attempt
-    )
+    if kind == "decline":
+        return Declined(at, attempt)
+    if kind == "hold":
+        return Held(at, attempt)
+    return Began(at, attempt) if kind == "begin" else Answered(at, attempt)
 
 
 @settings(max_examples=600, deadline=None)

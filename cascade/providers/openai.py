@@ -46,6 +46,8 @@ class OpenAIProvider:
         api_key: the key, or ``env:NAME`` for the environment variable NAME. By default
             ``OPENAI_API_KEY``, which is only ever sent to OpenAI or to ``OPENAI_BASE_URL``, never
             to a ``base_url`` given here. Without a key no Authorization header is sent.
+        keep_alive: whether to use a connection again; False for a server that closes one it
+            promised to keep.
 
     Raises:
         ConfigError: the address, the key or the client cannot be used. A missing key is only
@@ -58,6 +60,7 @@ class OpenAIProvider:
         *,
         base_url: str | None = None,
         api_key: str | None = None,
+        keep_alive: bool = True,
     ) -> None:
         self._http: Any = context.http
         self._errors = ClientErrors(self._http)
@@ -69,7 +72,7 @@ class OpenAIProvider:
             key_variable="OPENAI_API_KEY",
         )
         self._url = self._endpoint.path("/chat/completions")
-        self._headers = _Headers(self._endpoint.key)
+        self._headers = _Headers(self._endpoint.key, keep_alive)
 
     def __repr__(self) -> str:
         return f"OpenAIProvider(base_url={self._endpoint.url!r})"
@@ -196,8 +199,10 @@ class _Headers:
 
     __slots__ = ("_stream", "_whole")
 
-    def __init__(self, key: str | None) -> None:
+    def __init__(self, key: str | None, keep_alive: bool) -> None:
         common = [(b"Content-Type", b"application/json"), (b"Accept-Encoding", b"identity")]
+        if not keep_alive:
+            common.append((b"Connection", b"close"))
         if key is not None:
             common.append((b"Authorization", b"Bearer " + key.encode("ascii")))
         self._stream = [*common, (b"Accept", b"text/event-stream")]

@@ -83,11 +83,6 @@ class Connection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
-    async def finished(self) -> None:
-        """Wait for the running answer, which was cancelled when the connection was lost."""
-        if self._answer is not None:
-            await asyncio.wait([self._answer])
-
     def _next(self) -> None:
         try:
             request = take_request(self._buffer)

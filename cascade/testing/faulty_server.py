@@ -26,7 +26,13 @@ from typing import Any, Self
 
 from cascade.testing import _chat_completions
 from cascade.testing._http11 import LAST_CHUNK, Connection, HTTPRequest, chunk, head
-from cascade.testing.reply import Reply, ServedRequest, WireFormat
+from cascade.testing.reply import (
+    Reply,
+    ServedRequest,
+    WireFormat,
+    body_pieces,
+    response_headers,
+)
 
 __all__ = ["FaultyServer", "Reply", "ServedRequest"]
 
@@ -150,19 +156,23 @@ class FaultyServer:
         server = await self._loop.create_server(lambda: Connection(self), sock=listener)
         started.set()
         await self._stop.wait()
-        server.close()
-        connections = list(self._connections)
-        for connection in connections:
+        for connection in list(self._connections):
             connection.abort()
-        await asyncio.sleep(0)  # lets the lost connections be noticed, which cancels their answers
-        for connection in connections:
-            await connection.finished()
+        # Besides the answers, which end when their connections are lost, asyncio may have a task
+        # for a connection that it is accepting, and fails in it when the server is closed first.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
+        server.close()
+        while self._connections:  # noqa: ASYNC110  (the event loop's next turn closes them)
+            await asyncio.sleep(0)
 
     def opened(self, connection: Connection) -> None:
         with self._changed:
             self._connections.add(connection)
             self._connections_made += 1
             self._changed.notify_all()
+        if self._stop is not None and self._stop.is_set():
+            connection.abort()
 
     def closed(self, connection: Connection) -> None:
         with self._changed:
@@ -240,14 +250,14 @@ class FaultyServer:
             connection.close()
             return
         body_of = _FORMATS[ending](reply, record.body, record.number)
-        connection.write(head(reply.status, _headers(reply, body_of, record.number)))
+        connection.write(head(reply.status, response_headers(reply, body_of, record.number)))
         await self._body(record, reply, body_of, connection)
 
     async def _body(
         self, record: ServedRequest, reply: Reply, body_of: WireFormat, connection: Connection
     ) -> None:
         wrap = chunk if reply.chunked else bytes
-        tokens, end = _pieces(reply, body_of)
+        tokens, end = body_pieces(reply, body_of)
         if reply.hang == "body":
             await _forever()
         for number, token in enumerate(tokens):
@@ -271,27 +281,6 @@ def _in_turn(replies: Sequence[Script]) -> Iterator[Script]:
     yield from replies
     while True:
         yield replies[-1]
-
-
-def _pieces(reply: Reply, body_of: WireFormat) -> tuple[list[bytes], bytes]:
-    """The pieces to send one by one, and what follows them."""
-    if reply.raw is not None:
-        return ([reply.raw] if isinstance(reply.raw, bytes) else list(reply.raw)), b""
-    if body_of.streams:
-        return body_of.tokens(), body_of.end()
-    return [], body_of.whole()
-
-
-def _headers(reply: Reply, body_of: WireFormat, number: int) -> dict[str, str]:
-    headers = {"X-Request-Id": f"req-{number}"}
-    kind = body_of.content_type if reply.content_type is None else reply.content_type
-    if kind:
-        headers["Content-Type"] = kind
-    if reply.chunked:
-        headers["Transfer-Encoding"] = "chunked"
-    else:
-        headers["Connection"] = "close"
-    return {**headers, **reply.headers}
 
 
 async def _wait(seconds: float) -> None:

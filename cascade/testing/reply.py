@@ -118,3 +118,24 @@ class WireFormat(Protocol):
     def tokens(self) -> list[bytes]: ...
     def end(self) -> bytes: ...
     def whole(self) -> bytes: ...
+
+
+def body_pieces(reply: Reply, body_of: WireFormat) -> tuple[list[bytes], bytes]:
+    """The pieces to send one by one, and what follows them."""
+    if reply.raw is not None:
+        return ([reply.raw] if isinstance(reply.raw, bytes) else list(reply.raw)), b""
+    if body_of.streams:
+        return body_of.tokens(), body_of.end()
+    return [], body_of.whole()
+
+
+def response_headers(reply: Reply, body_of: WireFormat, number: int) -> dict[str, str]:
+    headers = {"X-Request-Id": f"req-{number}"}
+    kind = body_of.content_type if reply.content_type is None else reply.content_type
+    if kind:
+        headers["Content-Type"] = kind
+    if reply.chunked:
+        headers["Transfer-Encoding"] = "chunked"
+    else:
+        headers["Connection"] = "close"
+    return {**headers, **reply.headers}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from types import SimpleNamespace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,6 +11,13 @@ import pytest
 from cascade.providers.http import make_client
 from cascade.providers.openai import OpenAIProvider
 from cascade.testing.faulty_server import FaultyServer, Reply
+
+
+@dataclass(frozen=True)
+class Context:
+    """As much of an engine as a provider sees."""
+
+    http: Any
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +46,6 @@ def openai(http: Any, server: FaultyServer) -> Callable[..., OpenAIProvider]:
 
     def make(**options: Any) -> OpenAIProvider:
         options = {"base_url": server.base_url, **options}
-        return OpenAIProvider(SimpleNamespace(http=http), **options)
+        return OpenAIProvider(Context(http), **options)
 
     return make

@@ -6,7 +6,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable
-from types import SimpleNamespace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -235,7 +235,7 @@ async def test_tool_calls_of_careless_servers(
 
 
 async def test_null_logprobs_are_minus_infinity(server: FaultyServer, openai: Make) -> None:
-    tokens = {"content": [{"token": "a", "logprob": None, "top_logprobs": []}]}
+    tokens: Any = {"content": [{"token": "a", "logprob": None, "top_logprobs": []}]}
     answer = await read(server, openai, events(piece("a", "stop", logprobs=tokens)))
     assert answer.logprobs == (TokenLogprob("a", float("-inf")),)
 
@@ -269,13 +269,17 @@ async def test_connections_are_used_again(server: FaultyServer, openai: Make) ->
     assert server.connections_made == 1
 
 
+@dataclass(frozen=True)
+class Context:
+    http: Any
+
+
 async def test_a_client_of_httpx_or_a_subclass_will_do(server: FaultyServer, http: Any) -> None:
     class Client(type(http)):  # type: ignore[misc]
         pass
 
     async with Client() as client:
-        context = SimpleNamespace(http=client)
-        provider = OpenAIProvider(context, base_url=server.base_url)
+        provider = OpenAIProvider(Context(client), base_url=server.base_url)
         assert (await provider.complete(call())).text == "Hello there."
     with pytest.raises(ConfigError, match="got object"):
-        OpenAIProvider(SimpleNamespace(http=object()))
+        OpenAIProvider(Context(object()))

@@ -6,7 +6,6 @@ import gzip
 import json
 import socket
 from collections.abc import Callable
-from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from cascade import errors
 from cascade.provider import Call
 from cascade.providers import openai as module
-from cascade.providers._http_errors import one_line, retry_after
+from cascade.providers.http import TIMEOUT
 from cascade.providers.openai import OpenAIProvider
 from cascade.testing.faulty_server import FaultyServer, Reply
 from cascade.types import Request
@@ -289,7 +288,7 @@ async def test_bad_compression(
 
 
 async def test_the_clients_timeouts_are_ours(openai: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(module.TIMEOUT, "connect", 1e-9)
+    monkeypatch.setitem(TIMEOUT, "connect", 1e-9)
     found = await failure(openai())
     assert type(found) is errors.APITimeoutError
     assert found.message.startswith("timed out connecting to 127.0.0.1:")
@@ -309,40 +308,6 @@ async def test_no_error_shows_the_key(server: FaultyServer, openai: Make, status
         assert "abcdef" not in shown
 
 
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({}, None),
-        ({"retry-after": "7"}, 7.0),
-        ({"retry-after": " 1.5 "}, 1.5),
-        ({"retry-after-ms": "250", "retry-after": "7"}, 0.25),
-        ({"retry-after-ms": "soon", "retry-after": "7"}, 7.0),
-        ({"retry-after": "0"}, 0.0),
-        ({"retry-after": "-3"}, None),
-        ({"retry-after": "nan"}, None),
-        ({"retry-after": "inf"}, None),
-        ({"retry-after": "1e300"}, None),
-        ({"retry-after": "1763800000"}, None),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after": ""}, None),
-        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
-        ({"retry-after": "Wed, 21 Oct 9999 07:28:00 GMT"}, None),
-    ],
-)
-def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
-    assert retry_after(headers) == seconds
-
-
-def test_retry_after_as_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.time", lambda: 1_000_000_000.0)
-    assert retry_after({"retry-after": formatdate(1_000_000_030.0, usegmt=True)}) == 30.0
-
-
 async def test_retry_after_is_on_the_error(server: FaultyServer, openai: Make) -> None:
     server.on("m", Reply(status=429, headers={"Retry-After": "2"}))
     assert (await failure(openai())).retry_after == 2.0
-
-
-def test_a_key_is_cut_out_before_the_text_is_shortened() -> None:
-    text = "x" * 490 + "secret-key-that-is-long"
-    assert "secret" not in one_line(text, "secret-key-that-is-long")

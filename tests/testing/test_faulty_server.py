@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -167,13 +168,17 @@ def test_sees_that_the_client_gave_up(client: Client, server: FaultyServer, hang
     assert server.open_connections == 0
 
 
+def _came(server: FaultyServer, number: int) -> bool:
+    return len(server.requests) == number
+
+
 def test_sees_it_during_a_delay_too(client: Client, server: FaultyServer) -> None:
     server.on("m", Reply("one", delay=60.0), Reply("one two", token_delay=60.0))
-    for number in range(2):
+    for number in (1, 2):
         client.send(stream=True)
-        server.wait_for(lambda n=number: len(server.requests) > n)
+        server.wait_for(partial(_came, server, number))
         client.connection.close()
-        server.wait_for(lambda n=number: server.requests[n].aborted)
+        server.wait_for(lambda: server.requests[-1].aborted)
 
 
 def test_cuts(client: Client, server: FaultyServer) -> None:
@@ -253,6 +258,15 @@ def test_stops_with_requests_still_running() -> None:
         server.wait_for(lambda: server.requests)
     assert server.requests[0].aborted is not None
     assert server.open_connections == 0
+
+
+def test_stops_while_a_connection_is_coming_in() -> None:
+    for _ in range(50):
+        with FaultyServer() as server:
+            port = int(server.base_url.removesuffix("/v1").rpartition(":")[2])
+            connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+        connection.close()
+        assert server.open_connections == 0
 
 
 def test_impossible_replies_are_refused() -> None:

@@ -1,0 +1,1 @@
+"""Benchmarks, each run with one command: ``python -m benchmarks.NAME``."""

@@ -1,0 +1,205 @@
+"""``verify`` in a policy file: from names and tables to a verifier.
+
+A check is a name, a table with ``use``, a list (all must pass), ``{ any = [...] }`` or
+``{ not = ... }``. Names are those of registered verifiers and of the file's own
+``[verifiers.NAME]`` tables, which tiers share; ``package.module:Object`` is any object that can
+be imported.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_, or_
+from typing import Any
+
+from cascade.errors import ConfigError, PolicyFileError, nearest
+from cascade_policies.document import Document, show_value
+from cascade_policies.lines import KeyPath
+from cascade_policies.tables import check_json
+
+FILE = "_file"
+"""A key that ends so names a file whose content is the value of the key without the ending."""
+
+_ARGUMENT = re.compile(r"([A-Za-z_]\w*)(?:=|: )")
+_FORMS = ("use", "any", "not")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A verifier and how to show it to the user."""
+
+    verifier: Any
+    text: str
+
+
+class Checks:
+    """Makes the verifiers of one file, the shared ones once."""
+
+    def __init__(self, document: Document, shared: Mapping[str, Any]) -> None:
+        # Only files that check something pay for loading the verifiers.
+        from cascade_verifiers import registry
+
+        self._make: Callable[[str, Mapping[str, Any]], Any] = registry.make
+        self._registered = registry.verifier_names()
+        self._document = document
+        self._shared = shared
+        self._made: dict[str, Check] = {}
+        self._open: list[str] = []
+        for name in shared:
+            if name in self._registered:
+                raise document.error(
+                    ("verifiers", name),
+                    f"{name!r} is the name of a registered verifier: choose another",
+                )
+
+    def check(self, path: KeyPath) -> Check:
+        """The check that the value at ``path`` describes.
+
+        Raises:
+            PolicyFileError: it describes none.
+        """
+        spec = self._document.get(path)
+        if isinstance(spec, str):
+            return self._named(spec, path)
+        if isinstance(spec, list):
+            return self._joined(path, and_, " & ")
+        if isinstance(spec, dict):
+            return self._table(spec, path)
+        raise self._document.error(
+            path, f"got {show_value(spec)}: needs a verifier's name, a table or a list of these"
+        )
+
+    def finish(self) -> None:
+        """Refuse shared verifiers that no tier uses.
+
+        Raises:
+            PolicyFileError: there is one.
+        """
+        for name in self._shared:
+            if name not in self._made:
+                raise self._document.error(("verifiers", name), "no tier uses it")
+
+    def _named(self, name: str, path: KeyPath) -> Check:
+        if name in self._made:
+            return self._made[name]
+        if name in self._open:
+            chain = " -> ".join((*self._open[self._open.index(name) :], name))
+            raise self._document.error(path, f"refers to itself: {chain}")
+        if name not in self._shared:
+            return self._registered_one(name, {}, path)
+        self._open.append(name)
+        self._made[name] = self.check(("verifiers", name))
+        self._open.pop()
+        return self._made[name]
+
+    def _table(self, spec: Mapping[str, Any], path: KeyPath) -> Check:
+        forms = [form for form in _FORMS if form in spec]
+        if not forms:
+            raise self._document.error(
+                path, f"got {show_value(list(spec))}: needs 'use', 'any' or 'not'"
+            )
+        form = forms[0]
+        if form == "use":
+            return self._use(spec, path)
+        for key in spec:
+            if key != form:
+                raise self._document.error((*path, key), f"does nothing beside {form!r}")
+        if form == "any":
+            return self._joined((*path, "any"), or_, " | ")
+        inner = self.check((*path, "not"))
+        return Check(~inner.verifier, f"~{inner.text}")
+
+    def _joined(self, path: KeyPath, join: Callable[[Any, Any], Any], sign: str) -> Check:
+        spec = self._document.get(path)
+        if not isinstance(spec, list) or not spec:
+            raise self._document.error(
+                path, f"got {show_value(spec)}: needs a list of one verifier or more"
+            )
+        parts = [self.check((*path, index)) for index in range(len(spec))]
+        text = sign.join(part.text for part in parts)
+        return Check(
+            reduce(join, (part.verifier for part in parts)),
+            f"({text})" if len(parts) > 1 else text,
+        )
+
+    def _use(self, spec: Mapping[str, Any], path: KeyPath) -> Check:
+        name = spec["use"]
+        if not isinstance(name, str):
+            raise self._document.error(
+                (*path, "use"), f"got {show_value(name)}: needs a verifier's name"
+            )
+        if name in self._shared:
+            raise self._document.error(
+                (*path, "use"), f"{name!r} is a table of this file: write the name alone"
+            )
+        arguments = {
+            argument: value
+            for key in spec
+            if key != "use"
+            for argument, value in [self._argument(spec, key, path)]
+        }
+        return self._registered_one(name, arguments, path)
+
+    def _argument(self, spec: Mapping[str, Any], key: str, path: KeyPath) -> tuple[str, Any]:
+        if not key.endswith(FILE):
+            check_json(self._document, (*path, key))
+            return key, spec[key]
+        argument = key.removesuffix(FILE)
+        if argument in spec:
+            raise self._document.error((*path, key), f"give this or {argument!r}, not both")
+        return argument, read_value(self._document, spec[key], (*path, key))
+
+    def _registered_one(self, name: str, arguments: Mapping[str, Any], path: KeyPath) -> Check:
+        if name not in self._registered and ":" not in name:
+            known = nearest(name, {*self._registered, *self._shared})
+            place = (*path, "use") if isinstance(self._document.get(path), dict) else path
+            raise self._document.error(place, f"no verifier {name!r}: {known}")
+        try:
+            verifier = self._make(name, arguments)
+        except PolicyFileError:
+            raise
+        except ConfigError as error:
+            raise self._document.error(
+                self._blamed(error.message, path), f"{name}: {error.message}"
+            ) from error
+        return Check(verifier, _shown(name, arguments))
+
+    def _blamed(self, message: str, path: KeyPath) -> KeyPath:
+        """The argument that a verifier's message begins with, or the whole table."""
+        found = _ARGUMENT.match(message)
+        if found:
+            for key in (found[1], found[1] + FILE):
+                if self._document.get((*path, key)) is not None:
+                    return (*path, key)
+        return path
+
+
+def read_value(document: Document, reference: Any, path: KeyPath) -> Any:
+    """The content of a referenced file: parsed when it is ``.json``, else its text.
+
+    Raises:
+        PolicyFileError: it cannot be read, or is no JSON.
+    """
+    if not isinstance(reference, str) or not reference:
+        raise document.error(path, f"got {show_value(reference)}: needs the path of a file")
+    text = document.read_text(reference, path)
+    if not reference.endswith(".json"):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise document.error(path, f"{reference} is not valid JSON: {error}") from error
+
+
+def _shown(name: str, arguments: Mapping[str, Any]) -> str:
+    parts = [f"{key}={_short(value)}" for key, value in arguments.items()]
+    return f"{name}({', '.join(parts)})" if parts else name
+
+
+def _short(value: Any) -> str:
+    shown = json.dumps(value, ensure_ascii=False)
+    return shown if len(shown) <= 24 else "{…}" if isinstance(value, dict) else f"{shown[:21]}…"

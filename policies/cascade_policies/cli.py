@@ -1,0 +1,99 @@
+"""The command line, ``cascade``.
+
+Each command is in a file of its own under ``commands``, read only when it is the one asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from cyclopts import App, Parameter
+
+DEBUG = "CASCADE_DEBUG"
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("cascade-engine")
+    except PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+app = App(
+    name="cascade",
+    help="Answer prompts with the cheapest model whose answer passes a check.",
+    help_epilogue=(
+        "Exit codes: 0 accepted, 1 unexpected error, 2 wrong usage or policy, 3 no accepted "
+        "answer, 4 deadline passed, 5 no model could be asked, 130 interrupted. "
+        f"--debug (or {DEBUG}=1) shows the traceback of an error."
+    ),
+    version=_version,
+    default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
+)
+_models = App(name="models", help="The embedded models (local:NAME).")
+
+app.command("cascade_policies.commands.run:run", name="run", help="Answer a prompt.")
+app.command(
+    "cascade_policies.commands.check:check",
+    name="check",
+    help="Read a policy strictly and show what was understood.",
+)
+app.command(
+    "cascade_policies.commands.verifiers:verifiers",
+    name="verifiers",
+    help="The verifiers a policy can name.",
+)
+app.command(_models)
+_models.command("cascade_policies.commands.models:list_models", name="list", help="List them.")
+_models.command("cascade_policies.commands.models:pull", name="pull", help="Download one.")
+_models.command(
+    "cascade_policies.commands.models:path", name="path", help="Where one is on this disk."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit code; ``arguments`` are those of the process."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    tokens, debug = _take_debug(tokens)
+    try:
+        code: Any = app(
+            [_stdin(token) for token in tokens],
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. The interpreter would complain once more when
+        # it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the last resort of a process)
+        from cascade_policies.commands.errors import report
+
+        return report(error, as_json="--json" in tokens, debug=debug)
+
+
+def _take_debug(tokens: list[str]) -> tuple[list[str], bool]:
+    asked = os.environ.get(DEBUG, "") not in ("", "0")
+    end = tokens.index("--") if "--" in tokens else len(tokens)
+    if "--debug" in tokens[:end]:
+        tokens.remove("--debug")
+        asked = True
+    return tokens, asked
+
+
+def _stdin(word: str) -> str:
+    # cyclopts takes a lone dash for an option; "@-", a file that is standard input, it lets pass.
+    return "@-" if word == "-" else word
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""``cascade run``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from cascade.cost import total
+from cascade.errors import CallError, PromptError
+from cascade.policy import Policy
+from cascade.result import Result
+from cascade_policies.commands import errors
+from cascade_policies.commands.output import complain, say, show_attempts, working
+
+STDIN = "-"
+
+
+def run(
+    policy: str,
+    prompt: str | None = None,
+    /,
+    *,
+    explain: bool = False,
+    json: bool = False,
+    sets: Annotated[list[str] | None, Parameter(name="--set")] = None,
+    variables: Annotated[list[str] | None, Parameter(name="--var")] = None,
+) -> int:
+    """Answer a prompt with the cheapest tier of a policy whose answer passes its check.
+
+    The answer is written to standard output, everything else to standard error.
+
+    Parameters
+    ----------
+    policy
+        A policy file, or the name of a policy: one of your own or extract, classify, sql.
+    prompt
+        The prompt; @FILE reads a file, - (or no prompt at all) standard input.
+    explain
+        Show every attempt: what happened, why, its time and cost.
+    json
+        Write one JSON object instead of the answer alone.
+    sets
+        Change the policy for this call: KEY=VALUE, like tiers.0.threshold=0.9.
+    variables
+        A variable of the policy's templates: NAME=VALUE or NAME=@FILE.
+    """
+    from cascade_policies.search import find_policy_file
+
+    found = find_policy_file(policy, overrides=sets or ()).policy
+    text = _read_prompt(prompt)
+    values = _read_variables(variables or ())
+    try:
+        with working(f"asking {found.name}"):
+            result = _answer(found, text, values)
+    except CallError as error:
+        if explain:
+            _explain_failure(error)
+        raise
+    if explain:
+        show_attempts(result.attempts, result.latency, result.cost)
+    if json:
+        from cascade_policies.commands.shape import result_shape, write_json
+
+        write_json(result_shape(result))
+    else:
+        say(result.text)
+    if result.accepted:
+        return errors.ACCEPTED
+    complain(f"no tier was accepted; this is the best answer, from {result.tier}")
+    return errors.NOT_ACCEPTED
+
+
+def _answer(policy: Policy, prompt: str, variables: Mapping[str, str]) -> Result:
+    import anyio
+
+    from cascade.engine import Engine
+
+    async def ask() -> Result:
+        async with Engine() as engine:
+            return await engine.run(policy, prompt, variables=variables)
+
+    return anyio.run(ask)
+
+
+def _read_prompt(prompt: str | None) -> str:
+    if prompt is None:
+        if sys.stdin.isatty():
+            raise PromptError(
+                "no prompt: give it in quotes, as @FILE, or on standard input with '-'"
+            )
+        return _read_stdin()
+    return _read(prompt, "the prompt")
+
+
+def _read_variables(given: Sequence[str]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise PromptError(f"--var {text!r}: write NAME=VALUE or NAME=@FILE")
+        if name in values:
+            raise PromptError(f"--var {name}: given twice")
+        values[name] = _read(value, f"--var {name}")
+    return values
+
+
+def _read(text: str, what: str) -> str:
+    """``@FILE`` as the file's text, ``@-`` as standard input, else the text itself."""
+    if not text.startswith("@"):
+        return text
+    name = text[1:]
+    if name == STDIN:
+        return _read_stdin()
+    try:
+        return Path(name).expanduser().read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise PromptError(f"{what}: {name!r} is not UTF-8 text") from None
+    except OSError as error:
+        raise PromptError(f"{what}: cannot read {name!r}: {error.strerror}") from None
+
+
+def _read_stdin() -> str:
+    if sys.stdin.isatty():
+        sys.stderr.write("reading the prompt from this terminal; end it with Ctrl-D\n")
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError:
+        raise PromptError("standard input is not UTF-8 text") from None
+
+
+def _explain_failure(error: CallError) -> None:
+    latency = max((a.started + a.latency for a in error.attempts), default=0.0)
+    show_attempts(error.attempts, latency, total(a.cost for a in error.attempts))

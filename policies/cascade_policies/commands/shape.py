@@ -1,0 +1,80 @@
+"""The JSON of ``--json``, as docs/cli.md describes it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from cascade.cost import Cost
+from cascade.errors import CallError, CascadeError, PolicyFileError
+from cascade.result import Attempt, Result
+
+
+def write_json(value: object) -> None:
+    """One object on one line of standard output."""
+    import msgspec
+
+    sys.stdout.write(msgspec.json.encode(value, enc_hook=_plain).decode() + "\n")
+
+
+def result_shape(result: Result) -> dict[str, Any]:
+    """A finished call."""
+    return {
+        "text": result.text,
+        "parsed": result.parsed,
+        "accepted": result.accepted,
+        "outcome": result.outcome,
+        "policy": result.policy,
+        "tier": result.tier,
+        "escalations": result.escalations,
+        "latency_s": _seconds(result.latency),
+        "cost": cost_shape(result.cost),
+        "attempts": [attempt_shape(attempt) for attempt in result.attempts],
+    }
+
+
+def error_shape(error: BaseException, message: str) -> dict[str, Any]:
+    """A call that gave no result, or a command that did not get that far."""
+    known = error if isinstance(error, CascadeError) else None
+    shape: dict[str, Any] = {
+        "type": type(error).__name__,
+        "message": message if known is None else known.message,
+        "policy": known and known.policy,
+        "tier": known and known.tier,
+        "attempt": known and known.attempt,
+    }
+    if isinstance(error, PolicyFileError):
+        shape |= {"file": error.file, "line": error.line, "key": error.key}
+    attempts = error.attempts if isinstance(error, CallError) else ()
+    return {"error": shape, "attempts": [attempt_shape(attempt) for attempt in attempts]}
+
+
+def attempt_shape(attempt: Attempt) -> dict[str, Any]:
+    """One attempt."""
+    return {
+        "number": attempt.number,
+        "tier": attempt.tier,
+        "model": attempt.model,
+        "kind": attempt.kind,
+        "outcome": attempt.outcome,
+        "reason": attempt.reason,
+        "started_s": _seconds(attempt.started),
+        "latency_s": _seconds(attempt.latency),
+        "time_to_first_token_s": _seconds(attempt.time_to_first_token),
+        "cost": cost_shape(attempt.cost),
+    }
+
+
+def cost_shape(cost: Cost) -> dict[str, Any]:
+    """US dollars; null where no price is known."""
+    return {"low": cost.low, "high": cost.high, "basis": cost.basis}
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def _plain(value: Any) -> Any:
+    """What a verifier parsed may be any object."""
+    dump = getattr(value, "model_dump", None)
+    return dump() if callable(dump) else str(value)

@@ -1,0 +1,174 @@
+"""Real sockets: whatever ends a call, every loser's connection is closed before it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import pytest
+
+from cascade import (
+    Answer,
+    CascadeExhausted,
+    DeadlineExceededError,
+    Engine,
+    Policy,
+    Tier,
+    cascade,
+)
+from cascade.testing import FaultyServer, Reply
+
+pytestmark = pytest.mark.anyio
+
+TOKENS = tuple("word " for _ in range(50))
+
+
+@pytest.fixture
+def server() -> Iterator[FaultyServer]:
+    with FaultyServer() as server:
+        server.on("quick", Reply("good"))
+        server.on("bad", Reply("bad"))
+        server.on("silent", Reply("good", hang="headers"))
+        server.on("stalled", Reply("good", hang="body"))
+        server.on("endless", Reply("", tokens=TOKENS, token_delay=0.02, hang="end"))
+        yield server
+
+
+def is_good(answer: Answer) -> bool:
+    return answer.text == "good"
+
+
+def tier(server: FaultyServer, model: str, **settings: Any) -> Tier:
+    settings.setdefault("verify", is_good)
+    return Tier(f"openai:{model}", base_url=server.base_url, **settings)
+
+
+def race(server: FaultyServer, *models: str, **settings: Any) -> Policy:
+    tiers = [tier(server, model, retries=0) for model in models]
+    return Policy("race", tiers, start_after=0, **settings)
+
+
+def open_sockets(engine: Engine) -> int:
+    """Connections the engine's client still holds that are not idle."""
+    pool = engine.http._transport._pool  # no public way to ask
+    return sum(not connection.is_idle() for connection in pool.connections)
+
+
+LOSERS = ("silent", "stalled", "endless")
+
+
+async def test_losers_are_closed_before_cascade_returns(server: FaultyServer) -> None:
+    async with Engine() as engine:
+        result = await engine.run(race(server, "endless", "stalled", "quick"), "hi")
+        assert open_sockets(engine) == 0
+        assert result.tier == "openai:quick"
+        assert [a.outcome for a in result.attempts] == ["cancelled", "cancelled", "accepted"]
+        # What the client closed the server sees as soon as it looks.
+        server.wait_for(lambda: server.open_connections <= 1)
+        server.wait_for(lambda: all(r.finished or r.aborted for r in server.requests))
+    server.wait_for(lambda: server.open_connections == 0)
+
+
+async def test_losers_are_closed_after_an_exception(server: FaultyServer) -> None:
+    async with Engine() as engine:
+        policy = Policy(
+            "race",
+            [tier(server, "endless", timeout=0.3, retries=0), tier(server, "bad", retries=0)],
+            start_after=0,
+        )
+        with pytest.raises(CascadeExhausted):
+            await engine.run(policy, "hi")
+        assert open_sockets(engine) == 0
+        server.wait_for(lambda: server.open_connections <= 1)
+
+
+async def test_losers_are_closed_after_a_deadline(server: FaultyServer) -> None:
+    async with Engine() as engine:
+        with pytest.raises(DeadlineExceededError) as caught:
+            await engine.run(race(server, *LOSERS, deadline=0.3), "hi")
+        assert open_sockets(engine) == 0
+        assert [a.outcome for a in caught.value.attempts] == ["cancelled"] * 3
+        server.wait_for(lambda: server.open_connections == 0)
+
+
+async def test_losers_are_closed_after_the_caller_is_cancelled(server: FaultyServer) -> None:
+    async with Engine() as engine:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(engine.run, race(server, *LOSERS), "hi")
+            await anyio.to_thread.run_sync(
+                server.wait_for,
+                lambda: (
+                    len(server.requests) == 3 and any(r.tokens_sent > 1 for r in server.requests)
+                ),
+            )
+            tasks.cancel_scope.cancel()
+        assert open_sockets(engine) == 0
+        server.wait_for(lambda: server.open_connections == 0)
+
+
+async def test_a_hundred_races_leave_nothing_behind(server: FaultyServer) -> None:
+    async with Engine() as engine:
+        policy = race(server, "endless", "silent", "quick")
+        async with anyio.create_task_group() as tasks:
+            for _ in range(100):
+                tasks.start_soon(engine.run, policy, "hi")
+        assert open_sockets(engine) == 0
+        assert (await engine.run(policy, "hi")).accepted, "the pool is not exhausted"
+    server.wait_for(lambda: server.open_connections == 0)
+    assert len(server.requests) == 303
+
+
+async def test_cascade_closes_its_engine_with_the_loop(server: FaultyServer) -> None:
+    await cascade(Policy("p", [tier(server, "quick")]), "hi")
+    assert server.connections_made == 1
+    await cascade(Policy("p", [tier(server, "quick")]), "hi")
+    assert server.connections_made == 1, "the connection is used again"
+
+
+async def test_a_client_of_the_users_own_is_used_and_left_open(server: FaultyServer) -> None:
+    import httpx2
+
+    async with httpx2.AsyncClient() as client:
+        async with Engine(http=client) as engine:
+            assert (await engine.run(Policy("p", [tier(server, "quick")]), "hi")).text == "good"
+        assert not client.is_closed
+
+
+FAULTS: dict[str, tuple[Reply, str]] = {
+    "wrong key": (Reply("no such key", status=401), "AuthenticationError"),
+    "forbidden": (Reply("not you", status=403), "PermissionDeniedError"),
+    "unknown model": (Reply("no such model", status=404), "NotFoundError"),
+    "overloaded": (Reply("busy", status=503), "OverloadedError"),
+    "limited": (Reply("slow down", status=429), "RateLimitError"),
+    "empty answer": (Reply(""), "EmptyAnswerError"),
+    "cut at max_tokens": (Reply("a b", finish_reason="length"), "TruncatedAnswerError"),
+    "content filter": (Reply("a", finish_reason="content_filter"), "ContentPolicyError"),
+    "malformed JSON": (Reply(raw=b'data: {"choices": [\n\n'), "APIResponseError"),
+    "not an answer": (Reply(raw=b"<html>hello</html>", content_type="text/html"),
+                      "APIResponseError"),
+    "cut in the middle": (Reply("a b c d", cut_after=2), "API"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("reply", "kind"), FAULTS.values(), ids=FAULTS)
+async def test_failures_say_what_happened_and_the_next_tier_answers(
+    server: FaultyServer, reply: Reply, kind: str
+) -> None:
+    server.on("faulty", reply)
+    async with Engine() as engine:
+        policy = Policy("p", [tier(server, "faulty", retries=0), tier(server, "quick")])
+        result = await engine.run(policy, "hi")
+    first = result.attempts[0]
+    assert (first.outcome, result.text) == ("failed", "good")
+    assert first.reason.startswith(kind)
+    assert first.error is not None
+    assert str(first.error).startswith("policy 'p', tier 'openai:faulty', attempt 1: ")
+
+
+async def test_an_unreachable_server_is_named() -> None:
+    with FaultyServer() as gone:
+        policy = Policy("p", [tier(gone, "quick", retries=0)])
+    async with Engine() as engine:
+        with pytest.raises(CascadeExhausted, match=r"APIConnectionError: .*127\.0\.0\.1:\d+"):
+            await engine.run(policy, "hi")

@@ -1,0 +1,140 @@
+"""A source text, prepared for asking whether a value stands in it, in whatever form."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+Date = tuple[int, int, int]
+
+_LONGEST_NUMBER = 40
+
+# Dashes, and quotes of all kinds.
+_SAME = str.maketrans(
+    "\u2010\u2011\u2012\u2013\u2014\u2212\u2018\u2019\u201a\u201b\u0060\u00b4\u201c\u201d\u201e\u201f",
+    "------" + "'" * 6 + '"' * 4,
+)
+
+# Digits grouped by spaces or apostrophes, or by commas and points. No two ways to match: linear.
+_NUMBER = re.compile(r"\d{1,3}(?:[ ']\d{3})+(?:[.,]\d+)?(?!\d)|\d+(?:[.,]\d+)*")
+_MONEY = re.compile(
+    rf"[-+(]?\s?(?:[$€£¥₹]|[a-z]{{3}})?\s?[-+]?({_NUMBER.pattern})\s?(?:[$€£¥₹%]|[a-z]{{3}})?\)?"
+)
+
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_MONTH = (
+    r"(jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
+    r"|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
+)
+_ISO_DATE = re.compile(r"(?<!\d)(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?!\d)")
+_SHORT_DATE = re.compile(r"(?<!\d)(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|\d{2})(?!\d)")
+_MONTH_FIRST = re.compile(rf"\b{_MONTH} (\d{{1,2}})(?:st|nd|rd|th)?,? (\d{{4}})(?!\d)")
+_DAY_FIRST = re.compile(
+    rf"(?<!\d)(\d{{1,2}})(?:st|nd|rd|th)?\.?(?: of)?[ -]{_MONTH},?[ -](\d{{4}})(?!\d)"
+)
+_MIDNIGHT = re.compile(r"t00:00(?::00(?:\.0+)?)?(?:z|[+-]00:00)?$")
+
+
+class SourceText:
+    """Knows the words, numbers and dates of a text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = normal(text)
+        self._numbers = {
+            number for found in _NUMBER.finditer(self._text) for number in _readings(found[0])
+        }
+        self._dates = set(_dates(self._text))
+
+    def has(self, value: Any) -> bool:
+        """Whether a JSON string or number stands in the text."""
+        if isinstance(value, int | float):
+            digits = f"{abs(value)!r}" if isinstance(value, float) else _digits(abs(value))
+            return Decimal(digits) in self._numbers if digits else False
+        text = normal(value)
+        return self._has_words(text) or self._has_date(text) or self._has_money(text)
+
+    def _has_words(self, words: str) -> bool:
+        start = self._text.find(words)
+        while start >= 0:
+            end = start + len(words)
+            before = self._text[start - 1 : start] if start else ""
+            if not (_joins(before, words[:1]) or _joins(words[-1:], self._text[end : end + 1])):
+                return True
+            # On from the end: what overlaps a hit inside a word begins inside it too, and a text
+            # of one letter must not take quadratic time.
+            start = self._text.find(words, end)
+        return False
+
+    def _has_date(self, text: str) -> bool:
+        text = _MIDNIGHT.sub("", text)
+        if len(text) > _LONGEST_NUMBER:
+            return False
+        patterns = (_ISO_DATE, _SHORT_DATE, _MONTH_FIRST, _DAY_FIRST)
+        if not any(pattern.fullmatch(text) for pattern in patterns):
+            return False
+        return not self._dates.isdisjoint(_dates(text))
+
+    def _has_money(self, text: str) -> bool:
+        found = _MONEY.fullmatch(text) if len(text) <= _LONGEST_NUMBER else None
+        # "007" is a name, not the number 7.
+        if found is None or (found[1][0] == "0" and found[1].isdigit() and len(found[1]) > 1):
+            return False
+        return not self._numbers.isdisjoint(_readings(found[1]))
+
+
+def normal(text: str) -> str:
+    """One form for texts that differ only in case, spacing, dashes, quotes or Unicode form."""
+    text = unicodedata.normalize("NFKC", text).translate(_SAME).casefold()
+    return " ".join(text.split())
+
+
+def _joins(left: str, right: str) -> bool:
+    return left.isalnum() and right.isalnum()
+
+
+def _digits(value: int) -> str:
+    # Longer ones are in no text worth the name, and take quadratic time to print.
+    return str(value) if value.bit_length() < 4 * _LONGEST_NUMBER else ""
+
+
+def _readings(number: str) -> Iterator[Decimal]:
+    """What a number may mean: 1,234 is a thousand and more to some and about one to others."""
+    number = number.replace(" ", "").replace("'", "")
+    if len(number) > _LONGEST_NUMBER:
+        return
+    commas, points = number.count(","), number.count(".")
+    if commas and points:
+        decimal = max(",.", key=number.rfind)
+        whole, _, part = number.rpartition(decimal)
+        yield Decimal(f"{whole.replace(',', '').replace('.', '')}.{part}")
+    elif not commas + points:
+        yield Decimal(number)
+    else:
+        plain = number.replace(",", ".")
+        if commas + points == 1:
+            yield Decimal(plain)
+        if all(len(group) == 3 for group in plain.split(".")[1:]):
+            yield Decimal(plain.replace(".", ""))
+
+
+def _dates(text: str) -> Iterator[Date]:
+    for found in _ISO_DATE.finditer(text):
+        yield from _valid(int(found[1]), int(found[3]), int(found[4]))
+    for found in _SHORT_DATE.finditer(text):
+        first, second, year = int(found[1]), int(found[3]), int(found[4])
+        for century in (0,) if year > 99 else (1900, 2000):
+            yield from _valid(century + year, second, first)
+            if found[2] == "/":  # month first is American, and written with slashes
+                yield from _valid(century + year, first, second)
+    for found in _MONTH_FIRST.finditer(text):
+        yield from _valid(int(found[3]), 1 + _MONTHS.index(found[1][:3]), int(found[2]))
+    for found in _DAY_FIRST.finditer(text):
+        yield from _valid(int(found[3]), 1 + _MONTHS.index(found[2][:3]), int(found[1]))
+
+
+def _valid(year: int, month: int, day: int) -> Iterator[Date]:
+    if 1 <= month <= 12 and 1 <= day <= 31:
+        yield (year, month, day)
