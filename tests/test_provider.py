@@ -50,7 +50,7 @@ def test_the_built_in_ones_are_entry_points() -> None:
 
 def test_a_name_is_taken_once() -> None:
     with pytest.raises(ConfigError, match="registered already"):
-        provider("test-echo")(lambda context: Echo(context))
+        provider("test-echo")(type("Other", (Echo,), {}))
     with pytest.raises(ConfigError, match="use letters"):
         provider("a:b")
 

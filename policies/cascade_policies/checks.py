@@ -92,8 +92,12 @@ class Checks:
         if name not in self._shared:
             return self._registered_one(name, {}, path)
         self._open.append(name)
-        self._made[name] = self.check(("verifiers", name))
+        made = self.check(("verifiers", name))
         self._open.pop()
+        self.shared[name] = (
+            made.text.removeprefix("(").removesuffix(")") if _whole(made) else made.text
+        )
+        self._made[name] = Check(made.verifier, name)
         return self._made[name]
 
     def _table(self, spec: Mapping[str, Any], path: KeyPath) -> Check:

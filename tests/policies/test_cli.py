@@ -87,8 +87,11 @@ def test_where_a_prompt_comes_from(run: Run, prompt: str | None) -> None:
 def test_the_table_goes_to_standard_error(run: Run) -> None:
     code, out, err = run("run", policy("none", "shout"), "hello", "--explain")
     assert (code, out) == (0, "HELLO\n")
-    assert ["none", "rejected", "shout", "accepted"] == [
-        word for line in err.splitlines()[1:3] for word in line.split()[1:3]
+    assert [word for line in err.splitlines()[1:3] for word in line.split()[1:3]] == [
+        "none",
+        "rejected",
+        "shout",
+        "accepted",
     ]
 
 

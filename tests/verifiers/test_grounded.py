@@ -111,7 +111,8 @@ def test_keys_and_ignore() -> None:
 
 
 def test_nothing_to_look_for_is_an_abstention() -> None:
-    for value in ({}, [], {"a": None, "b": True, "c": " "}):
+    empty: list[Any] = [{}, [], {"a": None, "b": True, "c": " "}]
+    for value in empty:
         assert ask(value).outcome == "abstained"
 
 

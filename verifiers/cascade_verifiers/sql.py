@@ -18,7 +18,7 @@ from cascade_verifiers.algebra import Composable
 from cascade_verifiers.extract import check_extract, fences
 from cascade_verifiers.sql_read_only import more_than_reads
 
-MAX_CHARS = 20_000
+MAX_CHARS = 10_000
 INLINE_CHARS = 2_000
 """Longer queries are parsed in a worker thread: sqlglot takes about 5 ms a kilobyte."""
 

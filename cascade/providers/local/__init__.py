@@ -13,7 +13,7 @@ from typing import Any
 from cascade.errors import APIConnectionError, APIResponseError, LocalServerError
 from cascade.provider import Call, ProviderContext
 from cascade.providers.local.process import Endpoint
-from cascade.providers.local.server import describe_death, serve
+from cascade.providers.local.server import describe_death, require_llama_cpp, serve
 from cascade.providers.local.weights import locate, resolve
 from cascade.providers.openai import OpenAIProvider
 from cascade.types import Answer
@@ -29,13 +29,15 @@ class LocalProvider:
         self._wires: dict[str, tuple[Endpoint, OpenAIProvider]] = {}
 
     def check(self, model: str, params: Mapping[str, Any]) -> None:
-        """Refuse a name that is neither in the catalogue nor a file.
+        """Refuse at load what cannot work.
 
         Raises:
-            UnknownModelError: naming the nearest right name.
+            UnknownModelError: neither in the catalogue nor a file; names the nearest right name.
+            MissingExtraError: llama.cpp is not installed.
         """
         del params
         locate(model)
+        require_llama_cpp()
 
     async def ready(self, model: str) -> None:
         """Download the weights and start the server, where that is not done yet.
@@ -43,7 +45,6 @@ class LocalProvider:
         Raises:
             ModelUnavailableError: the weights cannot be had.
             LocalServerError: the server does not start.
-            MissingExtraError: llama.cpp is not installed.
         """
         await serve(await resolve(model))
 

@@ -22,6 +22,12 @@ from cascade.providers.local.process import STARTUP_TIMEOUT, Child, Endpoint, No
 _DYING = 0.1  # seconds from a broken connection to the end of the process
 
 
+def require_llama_cpp() -> None:
+    """Raise `MissingExtraError` where llama.cpp is not installed."""
+    if importlib.util.find_spec("xllamacpp") is None:
+        raise MissingExtraError("embedded models", extra="local")
+
+
 class LlamaServer:
     """One file of weights and the process that serves it; started again when it has died.
 
@@ -94,8 +100,7 @@ class LlamaServer:
     def _start(self, startup_timeout: float) -> Child:
         with self._lock:
             if self._child is None or not self._child.usable:
-                if importlib.util.find_spec("xllamacpp") is None:
-                    raise MissingExtraError("embedded models", extra="local")
+                require_llama_cpp()
                 self._dead = self._child
                 self._child = Child(self.path, startup_timeout)
             return self._child

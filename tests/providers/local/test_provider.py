@@ -13,6 +13,7 @@ from cascade import (
     CascadeExhausted,
     Engine,
     LocalServerError,
+    MissingExtraError,
     Policy,
     Tier,
     UnknownModelError,
@@ -113,3 +114,10 @@ async def test_an_unknown_model_is_named_at_load() -> None:
             engine.bind(Policy("p", [Tier("local:smollm2-135")]))
         with pytest.raises(UnknownModelError, match=r"nothing\.gguf"):
             engine.bind(Policy("p", [Tier("local:/no/such/nothing.gguf")]))
+
+
+async def test_the_missing_extra_is_named_at_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    async with Engine() as engine:
+        with pytest.raises(MissingExtraError, match=r"pip install 'cascade-engine\[local\]'"):
+            engine.bind(Policy("p", [Tier(MODEL)]))
