@@ -1,9 +1,9 @@
 """Structured log events, through whatever logging the application has set up.
 
-Where the application configured structlog, events go there; it is never imported here. Otherwise they go to the standard
-logger ``cascade`` as ``event key=value …``, with the fields also under ``record.cascade`` for
-formatters that write JSON. Nothing is printed unless the application asked for it, and nothing is
-rendered that nobody reads.
+Where the application configured structlog, events go there; it is never imported here. Otherwise
+they go to the standard logger ``cascade`` as ``event key=value …``, with the fields also under
+``record.cascade`` for formatters that write JSON. Nothing is printed unless the application asked
+for it, and nothing is rendered that nobody reads.
 """
 
 from __future__ import annotations

@@ -19,3 +19,13 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 def virtual_clock() -> tuple[str, dict[str, Any]]:
     """For ``anyio_backend`` to return: trio on a clock that jumps to the next timer at once."""
     return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what would download 1.6 GB, unless the user named the marker."""
+    if "weights" in str(config.getoption("markexpr")):
+        return
+    skip = pytest.mark.skip(reason="needs weights of 1.6 GB; opt in with -m weights")
+    for item in items:
+        if "weights" in item.keywords:
+            item.add_marker(skip)

@@ -119,7 +119,7 @@ async def test_the_check_that_calls_a_model_is_counted() -> None:
     judge = ScriptedModel(Scripted(text="yes", usage=Usage(1_000_000, 0)), name="judge")
 
     async def ask(request: Request, answer: Answer) -> Verdict:
-        reply, cost = await call_model(judge, request)
+        _, cost = await call_model(judge, request)
         assert cost == Cost(None, None, "reported")
         return Verdict.accept(cost=Cost(0.5, 0.5))
 

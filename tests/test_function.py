@@ -59,7 +59,7 @@ async def test_a_function_that_blocks_is_left_at_the_timeout() -> None:
 
 
 @dataclass
-class Callable_:
+class Prefixed:
     prefix: str
 
     async def __call__(self, prompt: str) -> str:
@@ -70,7 +70,7 @@ class Callable_:
     ("function", "text"),
     [
         (str.upper, "HELLO"),
-        (Callable_("> "), "> hello"),
+        (Prefixed("> "), "> hello"),
         (lambda _: {"a": [1, "é"]}, '{"a": [1, "é"]}'),
         (lambda _: Answer("as it is"), "as it is"),
     ],

@@ -34,10 +34,20 @@ class Check:
 
     verifier: Any
     text: str
+    joined: bool = False
+
+    @property
+    def part(self) -> str:
+        """Its text within another's."""
+        return f"({self.text})" if self.joined else self.text
 
 
 class Checks:
-    """Makes the verifiers of one file, the shared ones once."""
+    """Makes the verifiers of one file, the shared ones once.
+
+    Attributes:
+        texts: what each shared verifier is, by name.
+    """
 
     def __init__(self, document: Document, shared: Mapping[str, Any]) -> None:
         # Only files that check something pay for loading the verifiers.
@@ -47,6 +57,7 @@ class Checks:
         self._registered = registry.verifier_names()
         self._document = document
         self._shared = shared
+        self.texts: dict[str, str] = {}
         self._made: dict[str, Check] = {}
         self._open: list[str] = []
         for name in shared:
@@ -94,9 +105,7 @@ class Checks:
         self._open.append(name)
         made = self.check(("verifiers", name))
         self._open.pop()
-        self.shared[name] = (
-            made.text.removeprefix("(").removesuffix(")") if _whole(made) else made.text
-        )
+        self.texts[name] = made.text
         self._made[name] = Check(made.verifier, name)
         return self._made[name]
 
@@ -115,7 +124,7 @@ class Checks:
         if form == "any":
             return self._joined((*path, "any"), or_, " | ")
         inner = self.check((*path, "not"))
-        return Check(~inner.verifier, f"~{inner.text}")
+        return Check(~inner.verifier, f"~{inner.part}")
 
     def _joined(self, path: KeyPath, join: Callable[[Any, Any], Any], sign: str) -> Check:
         spec = self._document.get(path)
@@ -124,11 +133,10 @@ class Checks:
                 path, f"got {show_value(spec)}: needs a list of one verifier or more"
             )
         parts = [self.check((*path, index)) for index in range(len(spec))]
-        text = sign.join(part.text for part in parts)
-        return Check(
-            reduce(join, (part.verifier for part in parts)),
-            f"({text})" if len(parts) > 1 else text,
-        )
+        if len(parts) == 1:
+            return parts[0]
+        verifier = reduce(join, (part.verifier for part in parts))
+        return Check(verifier, sign.join(part.part for part in parts), joined=True)
 
     def _use(self, spec: Mapping[str, Any], path: KeyPath) -> Check:
         name = spec["use"]

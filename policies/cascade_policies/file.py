@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +35,7 @@ class PolicyFile:
         policy: the policy itself.
         description: what it is for, in the file's own words.
         checks: for each tier its check as text, or None.
+        verifiers: what each of the file's own verifiers is, as text.
         files: every file that was read; a change in one of them makes the policy stale.
     """
 
@@ -42,6 +43,7 @@ class PolicyFile:
     policy: Policy
     description: str
     checks: tuple[str | None, ...]
+    verifiers: Mapping[str, str]
     files: tuple[Path, ...]
 
 
@@ -98,7 +100,14 @@ def build(document: Document, path: Path) -> PolicyFile:
     if values.get("name") == "":
         raise document.error(("name",), "a policy needs a name; by default it is the file's")
     policy = _made(document, (), Policy, values.pop("name", path.stem), tiers, **values)
-    return PolicyFile(path, policy, tables.description, tuple(texts), tuple(document.files))
+    return PolicyFile(
+        path=path,
+        policy=policy,
+        description=tables.description,
+        checks=tuple(texts),
+        verifiers={} if checks is None else checks.texts,
+        files=tuple(document.files),
+    )
 
 
 def _checks_anything(tables: PolicyTable) -> bool:
@@ -165,19 +174,18 @@ def _check_api_key(document: Document, path: KeyPath, values: dict[str, Any]) ->
 def _check_use(document: Document, path: KeyPath, tier: Tier, check: Check) -> None:
     """Refuse a threshold or a constraint that the verifier has no use for."""
     if tier.threshold is not None:
+        place = (*path, "threshold")
         with_threshold = getattr(check.verifier, "with_threshold", None)
         if with_threshold is None:
-            message = f"does nothing: {check.text} gives no scores"
-            raise document.error((*path, "threshold"), message)
-        try:
-            with_threshold(tier.threshold)
-        except ConfigError as error:
-            raise document.error((*path, "threshold"), error.message) from error
+            raise document.error(place, f"does nothing: {check.text} gives no scores")
+        _made(document, place, with_threshold, tier.threshold)
     if tier.constrain:
+        place = (*path, "constrain")
         response_format = getattr(check.verifier, "response_format", None)
         if response_format is None:
             message = f"does nothing: {check.text} has no schema to constrain a model to"
-            raise document.error((*path, "constrain"), message)
+            raise document.error(place, message)
+        _made(document, place, response_format)
         if "response_format" in tier.params:
             place = (*path, "params", "response_format")
             raise document.error(place, "keep this or 'constrain', not both")

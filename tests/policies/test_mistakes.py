@@ -114,13 +114,65 @@ FILES = [
     Mistake(A + 'prompt_file = "\\u0000"\n', 4, "tiers[0].prompt_file", "cannot read"),
 ]
 
-ALL = [*TOML, *KEYS, *TYPES, *VALUES, *FILES]
+W = A + "verify = "  # the check is on line 4
+USE = 'use = "one_of"'
+
+CHECKS = [
+    Mistake(W + '"grunded"\n', 4, "tiers[0].verify", "no verifier 'grunded': did you mean 'grou"),
+    Mistake(W + '["grounded", "x"]\n', 4, "tiers[0].verify[1]", "no verifier 'x': known: "),
+    Mistake(W + '{ use = "grunded" }\n', 4, "tiers[0].verify.use", "did you mean 'grounded'?"),
+    Mistake(W + "{ use = 3 }\n", 4, "tiers[0].verify.use", "got 3: needs a verifier's name"),
+    Mistake(W + "{}\n", 4, "tiers[0].verify", "got []: needs 'use', 'any' or 'not'"),
+    Mistake(W + '{ al = ["grounded"] }\n', 4, "tiers[0].verify", "got ['al']: needs 'use'"),
+    Mistake(W + "[]\n", 4, "tiers[0].verify", "got []: needs a list of one verifier or more"),
+    Mistake(W + "{ any = [] }\n", 4, "tiers[0].verify.any", "got []: needs a list of one"),
+    Mistake(W + '{ any = "grounded" }\n', 4, "tiers[0].verify.any", "needs a list of one"),
+    Mistake(W + '{ not = "x" }\n', 4, "tiers[0].verify.not", "no verifier 'x'"),
+    Mistake(W + '{ not = "grounded", x = 1 }\n', 4, "tiers[0].verify.x", "nothing beside 'not'"),
+    Mistake(W + f"{{ {USE} }}\n", 4, "tiers[0].verify", "one_of: labels: give at least one"),
+    Mistake(W + f'{{ {USE}, labels = "" }}\n', 4, "tiers[0].verify.labels", "'' is no label"),
+    Mistake(W + f'{{ {USE}, lables = ["a"] }}\n', 4, "tiers[0].verify.lables", "mean 'labels'?"),
+    Mistake(W + f"{{ {USE}, labels = [1979-05-27] }}\n", 4, "tiers[0].verify.labels[0]", "quotes"),
+    Mistake(W + '"json:nothing"\n', 4, "tiers[0].verify", "no 'nothing' there"),
+    Mistake(W + '"nowhere:x"\n', 4, "tiers[0].verify", "cannot import 'nowhere'"),
+    Mistake(W + '{ use = "json_schema", schema_file = "no.json" }\n', 4,
+            "tiers[0].verify.schema_file", "No such file"),
+    Mistake(W + '{ use = "json_schema", schema_file = "bad.json" }\n', 4,
+            "tiers[0].verify.schema_file", "bad.json is not valid JSON"),
+    Mistake(W + '{ use = "json_schema", schema_file = "wrong.json" }\n', 4,
+            "tiers[0].verify.schema_file", "json_schema: schema: "),
+    Mistake(W + '{ use = "json_schema", schema = {}, schema_file = "x.json" }\n', 4,
+            "tiers[0].verify.schema_file", "give this or 'schema', not both"),
+    Mistake(W + '{ use = "json_schema", schema_file = 3 }\n', 4,
+            "tiers[0].verify.schema_file", "got 3: needs the path of a file"),
+    Mistake(A + V + '[verifiers.b]\nuse = "grounded"\n', 8, "verifiers.b", "no tier uses it"),
+    Mistake(A + "[verifiers]\nx = 'grounded'\n", 5, "verifiers.x", "no tier uses it"),
+    Mistake(A + V.replace("json]", "grounded]"), 5, "verifiers.grounded", "registered verifier"),
+    Mistake(A + V.replace('"json"', '"jsn"'), 4, "tiers[0].verify", "did you mean 'json'?"),
+    Mistake(A + V.replace('"json"', '{ use = "json" }'), 4, "tiers[0].verify.use", "name alone"),
+    Mistake(A + V.replace("schema =", "shema ="), 7, "verifiers.json.shema", "mean 'schema'?"),
+    Mistake(W + '"a"\n[verifiers]\na = ["b"]\nb = { not = "a" }\n', 7, "verifiers.b.not",
+            "refers to itself: a -> b -> a"),
+    Mistake(W + '"grounded"\nthreshold = 0.5\n', 5, "tiers[0].threshold", "grounded gives no sco"),
+    Mistake(W + '"grounded"\nthreshold = 2\n', 5, "tiers[0].threshold", "got 2: needs a number in"),
+    Mistake(W + '["self_confidence", "self_confidence"]\nthreshold = 0.5\n', 5,
+            "tiers[0].threshold", "could go to any of"),
+    Mistake(W + '"grounded"\nconstrain = true\n', 5, "tiers[0].constrain", "has no schema to"),
+    Mistake(W + '["json", "json"]\nconstrain = true\n' + V.split("\n", 1)[1], 5,
+            "tiers[0].constrain", "each ask for a form of their own"),
+    Mistake(B + V.replace("[", "constrain = true\nparams = { response_format = {} }\n[", 1), 6,
+            "tiers[0].params.response_format", "keep this or 'constrain', not both"),
+]  # fmt: skip
+
+ALL = [*TOML, *KEYS, *TYPES, *VALUES, *FILES, *CHECKS]
 
 
 @pytest.mark.parametrize("mistake", ALL, ids=lambda m: f"{m.key or 'file'} {m.says[:30]}")
 def test_mistake(mistake: Mistake, tmp_path: Path) -> None:
     (tmp_path / "x.md").write_text("a prompt without its place")
     (tmp_path / "bad.md").write_bytes(b"\xff")
+    (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "wrong.json").write_text('{"type": "objekt"}')
     path = tmp_path / "p.toml"
     path.write_text(mistake.text, encoding="utf-8")
     with pytest.raises(PolicyFileError) as caught:

@@ -15,6 +15,9 @@ from cascade_policies.commands.output import complain
 from cascade_policies.file import PolicyFile
 from cascade_policies.tables import NONE
 
+WIDTH = 100
+LONGEST = 80
+
 _SHOWN_APART = frozenset({"model", "verify", "name", "prompt", "system", "api_key"})
 
 
@@ -79,22 +82,30 @@ def _show(found: PolicyFile) -> None:
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = 110
+        console.width = WIDTH
     policy = found.policy
     console.print(Text(f"{policy.name}: {found.description}" if found.description else policy.name))
-    console.print(Text(f"  file       {found.path}"))
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("file", Text(str(found.path), overflow="fold"))
     for key, value in _rules(policy):
-        console.print(Text(f"  {key:<10} {value}"))
-    table = Table(box=None, pad_edge=False)
-    for column in ("#", "tier", "model", "check", "settings"):
-        table.add_column(column, overflow="fold")
+        grid.add_row(key, Text(value))
+    for name, text in found.verifiers.items():
+        grid.add_row("verifier", Text(f"{name} = {text}"))
+    console.print(grid)
     for index, (tier, checked) in enumerate(zip(policy.tiers, found.checks, strict=True)):
-        settings = "\n".join(f"{key} = {_line(value)}" for key, value in _settings(tier))
-        models = "\n".join(str(model) for model in tier.models)
-        cells = (str(index), tier.name, models, checked or "none: every answer passes", settings)
-        table.add_row(*(Text(cell) for cell in cells))
-    console.print()
-    console.print(table)
+        console.print(Text(f"\ntier {index}  {tier.name}", style="bold"))
+        grid = Table.grid(padding=(0, 2))
+        for key, value in _tier(tier, checked):
+            grid.add_row(key, Text(value))
+        console.print(grid)
+
+
+def _tier(tier: Tier, checked: str | None) -> Iterator[tuple[str, str]]:
+    for model in tier.models:
+        yield "model", str(model)
+    yield "verify", checked or "nothing: every whole answer passes"
+    for key, value in _settings(tier):
+        yield key, _line(value)
 
 
 def _rules(policy: Policy) -> Iterator[tuple[str, str]]:
@@ -136,8 +147,12 @@ def _settings(tier: Tier) -> Iterator[tuple[str, Any]]:
 
 
 def _line(value: Any) -> str:
-    line = " ".join(str(NONE if value is None else value).split())
-    return line if len(line) <= 60 else f"{line[:57]}..."
+    """A value as the file would have it, on one line."""
+    from cascade_policies.commands.shape import to_json
+
+    text = value if isinstance(value, str) else NONE if value is None else to_json(value)
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
 
 
 def _shape(found: PolicyFile) -> dict[str, Any]:
@@ -151,6 +166,7 @@ def _shape(found: PolicyFile) -> dict[str, Any]:
         "grace": policy.grace,
         "deadline": policy.deadline,
         "exhausted": policy.exhausted,
+        "verifiers": found.verifiers,
         "tiers": [
             {
                 "name": tier.name,

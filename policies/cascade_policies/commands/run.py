@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from cyclopts import Parameter
 from cascade.cost import total
 from cascade.errors import CallError, PromptError
 from cascade.policy import Policy
+from cascade.provider import split_model
 from cascade.result import Result
 from cascade_policies.commands import errors
 from cascade_policies.commands.output import complain, say, show_attempts, working
@@ -54,7 +56,7 @@ def run(
     text = _read_prompt(prompt)
     values = _read_variables(variables or ())
     try:
-        with working(f"asking {found.name}"):
+        with _progress(found):
             result = _answer(found, text, values)
     except CallError as error:
         if explain:
@@ -84,6 +86,18 @@ def _answer(policy: Policy, prompt: str, variables: Mapping[str, str]) -> Result
             return await engine.run(policy, prompt, variables=variables)
 
     return anyio.run(ask)
+
+
+def _progress(policy: Policy) -> AbstractContextManager[None]:
+    """A spinner, unless weights may have to be downloaded: that shows a progress bar of its own."""
+    from cascade.providers.local.catalogue import CATALOGUE
+    from cascade.providers.local.weights import cached
+
+    models = [model for tier in policy.tiers for model in (*tier.models, *tier.fallbacks)]
+    names = {split_model(model)[1] for model in models if isinstance(model, str)}
+    if any(cached(name) is None for name in names & CATALOGUE.keys()):
+        return nullcontext()
+    return working(f"asking {policy.name}")
 
 
 def _read_prompt(prompt: str | None) -> str:

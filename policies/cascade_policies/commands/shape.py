@@ -12,9 +12,14 @@ from cascade.result import Attempt, Result
 
 def write_json(value: object) -> None:
     """One object on one line of standard output."""
+    sys.stdout.write(to_json(value) + "\n")
+
+
+def to_json(value: object) -> str:
+    """JSON, whatever a verifier parsed."""
     import msgspec
 
-    sys.stdout.write(msgspec.json.encode(value, enc_hook=_plain).decode() + "\n")
+    return msgspec.json.encode(value, enc_hook=_plain).decode()
 
 
 def result_shape(result: Result) -> dict[str, Any]:
