@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cascade.cost import FREE, Cost, Price
+from cascade.cost import Cost, Price
 from cascade.types import Answer, Request, Usage
 
 # Bytes of UTF-8 a token, from sparse (digits, CJK text) to dense (English prose) as byte-pair
@@ -46,13 +46,6 @@ def output_limit(request: Request) -> int:
         if isinstance(limit, int):
             return limit
     return ASSUMED_MAX_TOKENS
-
-
-def unpriced(cost: Cost, price: Price | None, *, free: bool) -> Cost:
-    """``FREE`` for a provider that costs nothing, unknown where no price is, else ``cost``."""
-    if free:
-        return FREE
-    return Cost.unknown(cost.basis) if price is None else cost
 
 
 def _tokens(text: str) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -66,12 +67,13 @@ class Providers:
         return _target(shown, shown, provider, price)
 
     async def aclose(self) -> None:
-        """Close every provider that can be closed."""
-        made, self._made = list(self._made.values()), {}
-        for provider in made:
-            close = getattr(provider, "aclose", None)
-            if close is not None:
-                await close()
+        """Close every provider; an error of one does not keep the others open."""
+        made, self._made = self._made, {}
+        async with AsyncExitStack() as stack:
+            for provider in made.values():
+                close = getattr(provider, "aclose", None)
+                if close is not None:
+                    stack.push_async_callback(close)
 
     def _get(self, name: str, tier: Tier | None) -> Provider:
         base_url, api_key = (None, None) if tier is None else (tier.base_url, tier.api_key)
@@ -233,6 +235,11 @@ class BoundPolicy:
         """
         if not self.templated and not given:
             return
+        for name, value in given.items():
+            if not isinstance(value, str):
+                raise PromptError(
+                    f"variable {name!r} is {type(value).__name__}: give text", policy=policy
+                )
         for tier in self.tiers[first:]:
             for name in sorted(tier.variables - given.keys()):
                 raise PromptError(

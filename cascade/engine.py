@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from asyncio import get_running_loop
+import sys
+from asyncio import CancelledError, get_running_loop
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,19 +15,23 @@ from weakref import WeakKeyDictionary
 import anyio
 from anyio.lowlevel import RunVar
 
+from cascade.asking import LiveAttempt, ask, failure
 from cascade.bind import BoundPolicy, Providers, make_plan
-from cascade.cost import Cost
-from cascade.errors import CascadeError, ConfigError, PromptError, UnknownPolicyError, nearest
-from cascade.live import LiveAttempt, LiveCall
+from cascade.context import current_check
+from cascade.cost import Cost, total
+from cascade.errors import ConfigError, PromptError, ProviderError, UnknownPolicyError, nearest
+from cascade.live import LiveCall
 from cascade.logs import CallLog, emitter
 from cascade.plugins import entry_points_of
 from cascade.policy import Exhausted, Model, Policy, Prefer
-from cascade.provider import Call
 from cascade.record import attempt_cost, result
 from cascade.result import Result
 from cascade.types import Answer, Prompt, Request
 
 PolicyLike = Policy | str | Path
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds that closing an engine may take."""
 
 
 class Overrides(TypedDict, total=False):
@@ -75,9 +80,13 @@ class Engine:
         if self._closed:
             return
         self._closed = True
-        await self._providers.aclose()
-        if self._owns_http and self._http is not None:
-            await self._http.aclose()
+        # Shielded, or leaving the block under cancellation would leave connections open for good.
+        with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
+            try:
+                await self._providers.aclose()
+            finally:
+                if self._owns_http and self._http is not None:
+                    await self._http.aclose()
 
     @property
     def http(self) -> Any:
@@ -103,6 +112,7 @@ class Engine:
         Raises:
             ConfigError: an unknown model, provider, verifier or key, naming policy and tier.
         """
+        self._require_open()
         policy = find(policy)
         bound = self._bound.get(policy)
         if bound is None:
@@ -119,7 +129,6 @@ class Engine:
         **overrides: Unpack[Overrides],
     ) -> Result:
         """Answer a prompt; see `cascade`."""
-        self._require_open()
         policy = find(policy)
         bound = self.bind(policy)
         first = _first(policy, start)
@@ -133,13 +142,18 @@ class Engine:
         call = LiveCall(self, policy.name, bound.tiers, plan, request, values)
         best = policy.exhausted == "best"
         emit = emitter()
-        if emit is None:
-            await call.run()
-            return result(call, best=best)
-        with CallLog(emit, call) as log:
-            await call.run()
-            log.result = result(call, best=best)
-            return log.result
+        try:
+            if emit is None:
+                await call.run()
+                return result(call, best=best)
+            with CallLog(emit, call) as log:
+                await call.run()
+                log.result = result(call, best=best)
+                return log.result
+        finally:
+            check = current_check.get()
+            if check is not None:  # a call made by a verifier is part of what the check costs
+                check.spent.append(total(attempt_cost(attempt) for attempt in call.attempts))
 
     async def complete(
         self, model: Model, request: Request, *, spent: list[Cost] | None = None
@@ -151,23 +165,23 @@ class Engine:
         Raises:
             ProviderError: the call failed.
         """
+        self._require_open()
         target = self._providers.target(model)
         attempt = LiveAttempt(target, request, _clock())
         try:
             if target.ready is not None:
                 await target.ready(target.model)
-            attempt.begun = attempt.clock()
-            attempt.answer = await target.provider.complete(
-                Call(target.model, request, attempt.on_delta)
-            )
-        except CascadeError as error:
-            attempt.error = error
-            raise
+            answer = await ask(attempt)
+        except (Exception, CancelledError) as error:  # noqa: BLE001  (see `failure`)
+            attempt.error = await failure(error, target.name)
+            raise attempt.error from attempt.error.__cause__
         finally:
             cost = attempt_cost(attempt)
             if spent is not None:
                 spent.append(cost)
-        return attempt.answer or Answer(), cost
+        if answer is None:
+            raise ProviderError(f"{target.name} declined: it has no answer of its own")
+        return answer, cost
 
 
 async def cascade(
@@ -223,6 +237,8 @@ async def _lifetime() -> AsyncGenerator[Engine, None]:
     try:
         yield engine
     finally:
+        # The engine leads to the loop, and the loop is the key under which the engine is kept.
+        _default.set(None)
         await engine.aclose()
 
 
@@ -248,10 +264,12 @@ def _policy_finder() -> Callable[[str | Path], Policy]:
 
 
 def _clock() -> Callable[[], float]:
-    try:
-        return get_running_loop().time
-    except RuntimeError:  # trio
+    # Trio first: trio.run() inside a thread that also runs an asyncio loop, as a notebook does,
+    # would find both.
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
         return anyio.current_time
+    return get_running_loop().time
 
 
 def _request(policy: Policy, prompt: Prompt) -> Request:
@@ -265,6 +283,10 @@ def _request(policy: Policy, prompt: Prompt) -> Request:
 def _first(policy: Policy, start: str | int) -> int:
     if isinstance(start, str):
         return policy.index(start)
+    if isinstance(start, bool) or not isinstance(start, int):
+        raise ConfigError(
+            f"start={start!r}: needs the name or the position of a tier", policy=policy.name
+        )
     if not 0 <= start < len(policy.tiers):
         raise ConfigError(
             f"start={start}: the policy has tiers 0 to {len(policy.tiers) - 1}", policy=policy.name

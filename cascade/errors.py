@@ -47,7 +47,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cascade.result import Attempt
@@ -76,6 +76,10 @@ class CascadeError(Exception):
         self.policy = policy
         self.tier = tier
         self.attempt = attempt
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls the class with the message alone, which not every class takes.
+        return _rebuilt, (type(self), self.args, self.__dict__)
 
     @property
     def place(self) -> str:
@@ -303,6 +307,15 @@ class DeadlineExceededError(CallError, TimeoutError):
 
 class BudgetExceededError(CallError):
     """The budget does not allow the call."""
+
+
+def _rebuilt(
+    kind: type[CascadeError], args: tuple[Any, ...], state: dict[str, Any]
+) -> CascadeError:
+    """A copy, or what comes out of a pickle."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

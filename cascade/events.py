@@ -5,7 +5,7 @@ Times are absolute seconds on the driver's clock, whatever its zero.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from cascade.policy import OnAbstain, Prefer
@@ -45,6 +45,7 @@ class Plan:
         delays: when each tier starts, in seconds after the start of the tier before it; None
             for not until every started tier is out. The first is not looked at.
         first: the tier to begin at.
+        overlaps: whether anything may ever run beside something else.
     """
 
     tiers: tuple[TierPlan, ...]
@@ -53,13 +54,13 @@ class Plan:
     grace: float | None = None
     deadline: float | None = None
     first: int = 0
+    overlaps: bool = field(init=False)
 
-    @property
-    def overlaps(self) -> bool:
-        """Whether anything may ever run beside something else."""
-        return any(delay is not None for delay in self.delays[self.first + 1 :]) or any(
+    def __post_init__(self) -> None:
+        overlaps = any(delay is not None for delay in self.delays[self.first + 1 :]) or any(
             tier.members > 1 or tier.replica_after is not None for tier in self.tiers[self.first :]
         )
+        object.__setattr__(self, "overlaps", overlaps)
 
 
 # Events
@@ -116,7 +117,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The verdicts on the attempts of a `Judge`, in its order."""
+    """Verdicts on attempts of one `Judge`: on all of them at once, or as they come."""
 
     at: float
     attempts: tuple[int, ...]

@@ -7,25 +7,20 @@ keeps the timers, and each attempt is a task that goes on with whatever its own 
 
 from __future__ import annotations
 
-import inspect
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import TaskGroup
 
+from cascade.asking import LiveAttempt, ask, failure
 from cascade.backoff import full_jitter
-from cascade.bind import BoundTier, Target
-from cascade.context import Check, current_check
-from cascade.cost import Cost
-from cascade.errors import (
-    CascadeError,
-    ContentPolicyError,
-    EmptyAnswerError,
-    ProviderError,
-    TruncatedAnswerError,
-)
+from cascade.bind import BoundTier
+from cascade.checking import check, check_group
+from cascade.errors import CascadeError, ProviderError
 from cascade.events import (
     Aborted,
     Action,
@@ -33,7 +28,6 @@ from cascade.events import (
     Began,
     Begin,
     Cancel,
-    CancelReason,
     Declined,
     Elapsed,
     Event,
@@ -46,7 +40,6 @@ from cascade.events import (
     Start,
     WakeAt,
 )
-from cascade.provider import Call
 from cascade.state import State
 from cascade.types import Answer, Message, Request
 from cascade.verdict import Verdict, Verifier
@@ -55,48 +48,6 @@ if TYPE_CHECKING:
     from cascade.engine import Engine
 
 Job = Start | Judge
-
-# A loop may fire a timer this much early (asyncio: one tick of its clock).
-_TICK = 1e-6
-
-
-class LiveAttempt:
-    """What the driver knows of an attempt beside what the state machine knows."""
-
-    __slots__ = (
-        "answer",
-        "begun",
-        "cancelled",
-        "chunks",
-        "clock",
-        "error",
-        "first_at",
-        "request",
-        "scope",
-        "spent",
-        "target",
-        "verdict",
-    )
-
-    def __init__(self, target: Target, request: Request, clock: Callable[[], float]) -> None:
-        self.target = target
-        self.request = request
-        self.clock = clock
-        self.begun: float | None = None
-        self.first_at: float | None = None
-        self.chunks: list[str] = []
-        self.answer: Answer | None = None
-        self.verdict: Verdict | None = None
-        self.error: CascadeError | None = None
-        self.cancelled: CancelReason | None = None
-        self.spent: list[Cost] = []
-        self.scope: anyio.CancelScope | None = None
-
-    def on_delta(self, text: str) -> None:
-        """Take note of a piece of the answer."""
-        if self.first_at is None:
-            self.first_at = self.clock()
-        self.chunks.append(text)
 
 
 class LiveCall:
@@ -159,21 +110,25 @@ class LiveCall:
                 self._feed(self._elapsed())
 
     async def _run_overlapping(self) -> None:
-        async with anyio.create_task_group() as self._tasks:
-            self._spawn_pending()
-            while self.state.finish is None:
-                with anyio.CancelScope(deadline=self.state.wake) as self._timer:
-                    await anyio.sleep_forever()
-                if self.state.finish is None:
-                    self._feed(self._elapsed())
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                self._spawn_pending()
+                while self.state.finish is None:
+                    with anyio.CancelScope(deadline=self.state.wake) as self._timer:
+                        await anyio.sleep_forever()
+                    if self.state.finish is None:
+                        self._feed(self._elapsed())
+        except BaseExceptionGroup as group:
+            # As it would come out of a call that runs inline.
+            raise _only(group) from None
 
     def _elapsed(self) -> Elapsed:
-        now = self.clock()
-        return Elapsed(self.state.wake if 0 < self.state.wake - now < _TICK else now)
+        return Elapsed(self.clock())
 
-    def _feed(self, event: Event) -> None:
+    def _feed(self, event: Event | None) -> None:
         """Take an event in, and have its jobs begun, or done next when running inline."""
-        self._pending += self._handle(event)
+        if event is not None:
+            self._pending += self._handle(event)
         if self._tasks is not None:
             self._spawn_pending()
 
@@ -196,7 +151,7 @@ class LiveCall:
             event = None
             with scope:
                 event = await self._perform(job)
-            if event is None:  # cancelled
+            if event is None:  # told already, or cancelled
                 return
             self._pending += self._handle(event)
             if not self._pending:
@@ -219,8 +174,7 @@ class LiveCall:
         match action:
             case Start():
                 target = self.tiers[action.tier].targets[action.member][action.choice]
-                request = self._render(action)
-                self.attempts.append(LiveAttempt(target, request, self.clock))
+                self.attempts.append(LiveAttempt(target, self.request, self.clock))
                 self._open.append(action.attempt)
                 jobs.append(action)
             case Judge():
@@ -244,60 +198,49 @@ class LiveCall:
             self._open.remove(id_)
             self.on_end(id_)
 
-    def _render(self, action: Start) -> Request:
-        if action.tier not in self._rendered:
-            tier = self.tiers[action.tier]
-            self._rendered[action.tier] = tier.render(self.request, self._variables)
-        request = self._rendered[action.tier]
-        if action.repairs is None:
-            return request
-        rejected = self.attempts[action.repairs]
-        assert rejected.answer is not None
-        assert rejected.verdict is not None
-        return _with_feedback(request, rejected.answer, rejected.verdict.reason)
-
     # Jobs
 
-    async def _perform(self, job: Job) -> Event:
+    async def _perform(self, job: Job) -> Event | None:
+        """Do the job; what came of it, or None when that was told already."""
         if isinstance(job, Start):
             return await self._call(job)
         return await self._judge(job)
 
     async def _call(self, job: Start) -> Event:
         attempt = self.attempts[job.attempt]
-        target = attempt.target
         try:
-            if target.ready is not None:
+            attempt.request = self._render(job)
+            if attempt.target.ready is not None:
                 self._feed(Held(self.clock(), job.attempt))
-                await target.ready(target.model)
+                await attempt.target.ready(attempt.target.model)
                 self._feed(Began(self.clock(), job.attempt))
                 if self.state.attempts[job.attempt].ended is not None:
                     return self._elapsed()  # it was given up while it waited
-            attempt.begun = self.clock()
-            answer = await target.provider.complete(
-                Call(target.model, attempt.request, attempt.on_delta)
-            )
-        except ProviderError as error:
-            return self._fail(job, error)
-        except Exception as error:  # noqa: BLE001  (a provider is anyone's code; it must not end the call)
-            return self._fail(job, _wrapped(error, target.name))
-        now = self.clock()
+            answer = await ask(attempt, allow_truncated=self.tiers[job.tier].tier.allow_truncated)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (see `failure`)
+            return self._fail(job, await failure(error, attempt.target.name))
         if answer is None:
             attempt.verdict = Verdict.reject("declined: no answer of its own", code="declined")
-            return Declined(now, job.attempt)
-        first = None if attempt.first_at is None else attempt.first_at - attempt.begun
-        attempt.answer = answer = answer.timed(now - attempt.begun, first)
-        flaw = _flaw(answer, self.tiers[job.tier].tier.allow_truncated)
-        if flaw is not None:
-            return self._fail(job, flaw)
-        return Answered(now, job.attempt)
+            return Declined(self.clock(), job.attempt)
+        return Answered(self.clock(), job.attempt)
+
+    def _render(self, job: Start) -> Request:
+        if job.tier not in self._rendered:
+            tier = self.tiers[job.tier]
+            self._rendered[job.tier] = tier.render(self.request, self._variables)
+        request = self._rendered[job.tier]
+        if job.repairs is None:
+            return request
+        rejected = self.attempts[job.repairs]
+        assert rejected.answer is not None
+        assert rejected.verdict is not None
+        return _with_feedback(request, rejected.answer, rejected.verdict.reason)
 
     def _fail(self, job: Start, error: CascadeError) -> Failed:
-        error.policy, error.tier, error.attempt = (
-            self.name,
-            self.tiers[job.tier].tier.name,
-            job.attempt + 1,
-        )
+        if error.attempt is not None:  # one instance, raised again: the first record keeps it
+            error = copy(error)
+        error.policy, error.tier = self.name, self.tiers[job.tier].tier.name
+        error.attempt = job.attempt + 1
         self.attempts[job.attempt].error = error
         if not isinstance(error, ProviderError) or not error.retryable:
             return Failed(self.clock(), job.attempt)
@@ -308,98 +251,49 @@ class LiveCall:
         delay = full_jitter(self._engine.random, tries, error.retry_after)
         return Failed(self.clock(), job.attempt, retryable=True, delay=delay)
 
-    async def _judge(self, job: Judge) -> Event:
-        tier = self.tiers[job.tier]
-        assert tier.verifier is not None
+    async def _judge(self, job: Judge) -> Event | None:
+        verifier = self.tiers[job.tier].verifier
+        assert verifier is not None
         attempts = [self.attempts[id_] for id_ in job.attempts]
-        group = getattr(tier.verifier, "verify_group", None)
-        if group is not None and tier.tier.members > 1:
-            verdicts = await self._checked_group(group, attempts)
+        group = getattr(verifier, "verify_group", None)
+        if group is not None and self.state.plan.tiers[job.tier].members > 1:
+            verdicts = await check_group(self._engine, group, self.request, attempts)
         elif len(attempts) == 1:
-            verdicts = (await self._checked(tier.verifier, attempts[0]),)
+            verdicts = (await check(self._engine, verifier, self.request, attempts[0]),)
         else:
-            verdicts = await self._checked_each(tier.verifier, attempts)
+            async with anyio.create_task_group() as tasks:
+                for id_ in job.attempts:
+                    tasks.start_soon(self._judge_one, verifier, id_)
+            return None
         for attempt, verdict in zip(attempts, verdicts, strict=True):
             attempt.verdict = verdict
         return Judged(self.clock(), job.attempts, verdicts)
 
-    async def _checked(self, verifier: Verifier, attempt: LiveAttempt) -> Verdict:
-        """The verdict; an abstention with the reason when the verifier crashes."""
-        assert attempt.answer is not None
-        token = current_check.set(Check(self._engine, attempt.spent))
-        try:
-            verdict = verifier.verify(self.request, attempt.answer)
-            if inspect.isawaitable(verdict):
-                verdict = await verdict
-            if not isinstance(verdict, Verdict):
-                raise TypeError(f"a verifier returns a Verdict; got {type(verdict).__name__}")  # noqa: TRY301
-        except Exception as error:  # noqa: BLE001  (a verifier is anyone's code; a crash is an abstention)
-            return _crash(error)
-        finally:
-            current_check.reset(token)
-        return verdict
-
-    async def _checked_each(
-        self, verifier: Verifier, attempts: Sequence[LiveAttempt]
-    ) -> tuple[Verdict, ...]:
-        verdicts: dict[int, Verdict] = {}
-
-        async def check(index: int) -> None:
-            verdicts[index] = await self._checked(verifier, attempts[index])
-
-        async with anyio.create_task_group() as tasks:
-            for index in range(len(attempts)):
-                tasks.start_soon(check, index)
-        return tuple(verdicts[index] for index in range(len(attempts)))
-
-    async def _checked_group(
-        self, verify_group: Callable[..., Any], attempts: Sequence[LiveAttempt]
-    ) -> tuple[Verdict, ...]:
-        token = current_check.set(Check(self._engine, attempts[0].spent))
-        try:
-            verdicts = verify_group(self.request, [attempt.answer for attempt in attempts])
-            if inspect.isawaitable(verdicts):
-                verdicts = await verdicts
-            if len(verdicts) != len(attempts):
-                raise TypeError(f"{len(verdicts)} verdicts on {len(attempts)} answers")  # noqa: TRY301
-        except Exception as error:  # noqa: BLE001  (as above)
-            return (_crash(error),) * len(attempts)
-        finally:
-            current_check.reset(token)
-        return tuple(verdicts)
-
-
-def _flaw(answer: Answer, allow_truncated: bool) -> ProviderError | None:
-    """Why the answer cannot be judged at all, or None."""
-    if answer.finish_reason == "content_filter":
-        return ContentPolicyError("the provider filtered the answer")
-    if answer.finish_reason == "length" and not allow_truncated:
-        return TruncatedAnswerError(
-            "the answer was cut off at max_tokens; raise it, or set allow_truncated"
-        )
-    if not answer.text.strip() and not answer.tool_calls:
-        return EmptyAnswerError("the model answered neither text nor a tool call")
-    return None
-
-
-def _wrapped(error: Exception, target: str) -> CascadeError:
-    if isinstance(error, CascadeError):
-        return error
-    wrapped = ProviderError(f"{target} raised {type(error).__name__}: {error}")
-    wrapped.__cause__ = error
-    return wrapped
-
-
-def _crash(error: Exception) -> Verdict:
-    return Verdict.abstain(
-        f"the verifier crashed: {type(error).__name__}: {error}", code="check.crash"
-    )
+    async def _judge_one(self, verifier: Verifier, id_: int) -> None:
+        """Judge one of several; told at once, so that a slow check costs no other its verdict."""
+        attempt = self.attempts[id_]
+        attempt.verdict = verdict = await check(self._engine, verifier, self.request, attempt)
+        self._feed(Judged(self.clock(), (id_,), (verdict,)))
 
 
 def _with_feedback(request: Request, answer: Answer, reason: str) -> Request:
-    feedback = (
-        f"That answer was not accepted: {reason}\n"
-        "Answer the original request again, with this corrected and nothing else changed."
-    )
-    answered = Message("assistant", answer.text or None, tool_calls=answer.tool_calls)
-    return replace(request, messages=(*request.messages, answered, Message("user", feedback)))
+    """The conversation so far, the rejected answer, and why it was rejected."""
+    messages = [
+        *request.messages,
+        Message("assistant", answer.text or None, tool_calls=answer.tool_calls),
+        # Chat completions want every tool call answered before anything else is said.
+        *(Message("tool", reason, tool_call_id=call.id) for call in answer.tool_calls),
+        Message(
+            "user",
+            f"That answer was not accepted: {reason}\n"
+            "Answer the original request again, with this corrected and nothing else changed.",
+        ),
+    ]
+    return replace(request, messages=tuple(messages))
+
+
+def _only(group: BaseException) -> BaseException:
+    """The one exception in a group of one; the group itself when there are more."""
+    while isinstance(group, BaseExceptionGroup) and len(group.exceptions) == 1:
+        group = group.exceptions[0]
+    return group

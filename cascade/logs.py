@@ -3,11 +3,12 @@
 Where the application configured structlog, events go there; it is never imported here. Otherwise
 they go to the standard logger ``cascade`` as ``event key=value …``, with the fields also under
 ``record.cascade`` for formatters that write JSON. Nothing is printed unless the application asked
-for it, and nothing is rendered that nobody reads.
+for it, nothing is rendered that nobody reads, and a logger that raises does not end a call.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
 import secrets
 import sys
@@ -36,8 +37,15 @@ def emitter(level: int = logging.INFO) -> Emit | None:
     # Only an application that imported structlog can have configured it.
     structlog = sys.modules.get("structlog")
     if structlog is not None and structlog.is_configured():
-        logger = structlog.get_logger(LOGGER)
-        return getattr(logger, logging.getLevelName(level).lower())  # type: ignore[no-any-return]
+        try:
+            logger = structlog.get_logger(LOGGER).bind()
+            write: Emit = getattr(logger, logging.getLevelName(level).lower())
+        except Exception:  # noqa: BLE001  (an application's own logger class, which may need a loop)
+            return None
+        # An async logger needs a task for each event, which nobody would wait for.
+        if not inspect.iscoroutinefunction(write):
+            enabled = getattr(logger, "is_enabled_for", None)
+            return write if enabled is None or enabled(level) else None
     if not _standard.isEnabledFor(level) or not _has_reader():
         return None
 
@@ -71,6 +79,12 @@ class CallLog:
         self._id = secrets.token_hex(8)
         call.on_end = self._attempt_ended
 
+    def _write(self, event: str, **fields: Any) -> None:
+        try:
+            self._emit(event, **fields)
+        except Exception:  # noqa: BLE001  (a log line that cannot be written must not end a call)
+            _standard.debug("cannot write %s", event, exc_info=True)
+
     def __enter__(self) -> CallLog:
         return self
 
@@ -82,7 +96,7 @@ class CallLog:
     ) -> None:
         call = self._call
         result = self.result
-        self._emit(
+        self._write(
             "cascade.call_finished",
             call_id=self._id,
             policy=call.name,
@@ -98,7 +112,7 @@ class CallLog:
     def _attempt_ended(self, id_: int) -> None:
         attempt = attempt_record(self._call, id_)
         usage = None if attempt.answer is None else attempt.answer.usage
-        self._emit(
+        self._write(
             f"cascade.attempt_{attempt.outcome}",
             call_id=self._id,
             policy=self._call.name,

@@ -18,7 +18,8 @@ from cascade.events import CancelReason
 from cascade.result import Attempt, CallOutcome, Ending, Result
 
 if TYPE_CHECKING:
-    from cascade.live import LiveAttempt, LiveCall
+    from cascade.asking import LiveAttempt
+    from cascade.live import LiveCall
     from cascade.verdict import Verdict
 
 _CANCELLED: dict[CancelReason | None, str] = {
@@ -117,9 +118,10 @@ def _call_cost(attempt: LiveAttempt) -> Cost:
 def _check_cost(attempt: LiveAttempt) -> Cost:
     # The verdict's own figure covers what the check spent; a check that was cut short or
     # crashed has no figure, but what it spent is known all the same.
-    if attempt.verdict is not None and attempt.verdict.cost != FREE:
-        return attempt.verdict.cost
-    return total(attempt.spent)
+    verdict = attempt.verdict
+    if verdict is not None and verdict.cost is not FREE and verdict.cost != FREE:
+        return verdict.cost
+    return total(attempt.spent) if attempt.spent else FREE
 
 
 def _reason(

@@ -14,7 +14,7 @@ in. That is what makes the live engine and a replay in virtual time agree exactl
 
 from __future__ import annotations
 
-from typing import Literal, assert_never
+from typing import assert_never
 
 from cascade.events import (
     Aborted,
@@ -39,88 +39,8 @@ from cascade.events import (
     WakeAt,
 )
 from cascade.result import Kind
+from cascade.standing import ALIVE, NEVER, AttemptState, Phase, Slot, TierState
 from cascade.verdict import Verdict
-
-NEVER = float("inf")
-
-Phase = Literal[
-    "waiting", "running", "answered", "judging", "accepted", "rejected", "failed", "cancelled"
-]
-ALIVE: frozenset[Phase] = frozenset(("waiting", "running", "answered", "judging"))
-
-
-class AttemptState:
-    """One attempt as the state machine knows it."""
-
-    __slots__ = (
-        "choice",
-        "deadline",
-        "ended",
-        "id",
-        "kind",
-        "member",
-        "phase",
-        "repairs",
-        "started",
-        "tier",
-        "verdict",
-    )
-
-    def __init__(self, action: Start, started: float) -> None:
-        self.id = action.attempt
-        self.tier = action.tier
-        self.member = action.member
-        self.choice = action.choice
-        self.kind: Kind = action.kind
-        self.repairs = action.repairs
-        self.deadline = action.deadline
-        self.phase: Phase = "running"
-        self.started = started
-        self.ended: float | None = None
-        self.verdict: Verdict | None = None
-
-
-class _Slot:
-    """One member's place in a tier: its calls in flight, and its answer in the end."""
-
-    __slots__ = (
-        "answer",
-        "choice",
-        "live",
-        "member",
-        "out",
-        "repairs",
-        "replica_at",
-        "retries",
-        "retry_at",
-    )
-
-    def __init__(self, member: int, retries: int) -> None:
-        self.member = member
-        self.retries = retries
-        self.choice = 0
-        self.repairs: int | None = None
-        self.live: list[AttemptState] = []
-        self.answer: AttemptState | None = None
-        self.out = False
-        self.retry_at = NEVER
-        self.replica_at = NEVER
-
-
-class _Tier:
-    """One tier of the call."""
-
-    __slots__ = ("chosen", "index", "judge_by", "judging", "plan", "repairs", "slots", "status")
-
-    def __init__(self, index: int, plan: TierPlan) -> None:
-        self.index = index
-        self.plan = plan
-        self.status: Literal["pending", "open", "accepted", "out"] = "pending"
-        self.repairs = plan.repairs
-        self.slots: list[_Slot] = []
-        self.judging: list[AttemptState] = []
-        self.judge_by = NEVER
-        self.chosen: AttemptState | None = None
 
 
 class State:
@@ -143,10 +63,10 @@ class State:
         self.finish: Finish | None = None
         self.escalations = 0
         self.wake = NEVER
-        self._tiers = [_Tier(index, tier) for index, tier in enumerate(plan.tiers)]
+        self._tiers = [TierState(index, tier) for index, tier in enumerate(plan.tiers)]
         self._next = plan.first
         self._next_at = NEVER
-        self._winner: _Tier | None = None
+        self._winner: TierState | None = None
         self._deadline = NEVER
         self._grace_at = NEVER
         self._now = 0.0
@@ -158,7 +78,7 @@ class State:
             return []
         self._now = event.at
         self._actions = []
-        if not isinstance(event, Begin | Aborted):
+        if not isinstance(event, (Begin, Aborted)):
             self._expire()
         if self.finish is None:
             self._dispatch(event)
@@ -201,12 +121,15 @@ class State:
         if attempt.phase == "running":
             attempt.phase = "waiting"
             attempt.deadline = self._deadline
+            self._place(attempt)[1].replica_at = NEVER
 
     def _began(self, event: Began) -> None:
         attempt = self.attempts[event.attempt]
         if attempt.phase == "waiting":
+            tier, slot = self._place(attempt)
             attempt.phase = "running"
-            attempt.deadline = self._until(self._tiers[attempt.tier].plan.timeout)
+            attempt.deadline = self._until(tier.plan.timeout)
+            self._plan_replica(tier, slot, attempt.kind)
 
     def _answered(self, event: Answered) -> None:
         attempt = self.attempts[event.attempt]
@@ -235,9 +158,13 @@ class State:
             self._fail(attempt, event.retryable, event.delay)
 
     def _judged(self, event: Judged) -> None:
-        attempts = [self.attempts[id_] for id_ in event.attempts]
-        if all(attempt.phase == "judging" for attempt in attempts):
-            self._decide(self._tiers[attempts[0].tier], event.verdicts)
+        for id_, verdict in zip(event.attempts, event.verdicts, strict=True):
+            attempt = self.attempts[id_]
+            if attempt.phase == "judging" and attempt.verdict is None:
+                attempt.verdict = verdict
+        tier = self._tiers[self.attempts[event.attempts[0]].tier]
+        if tier.judging and all(attempt.verdict is not None for attempt in tier.judging):
+            self._decide(tier)
 
     # Timers
 
@@ -248,12 +175,14 @@ class State:
     def _set_wake(self) -> None:
         wake = min(self._deadline, self._grace_at, self._next_at)
         for tier in self._tiers:
-            if tier.status == "open":
-                wake = min(wake, tier.judge_by)
-                for slot in tier.slots:
-                    wake = min(wake, slot.retry_at, slot.replica_at)
-                    for attempt in slot.live:
-                        wake = min(wake, attempt.deadline)
+            if tier.status != "open":
+                continue
+            wake = min(wake, tier.judge_by)
+            for slot in tier.slots:
+                wake = min(wake, slot.retry_at, slot.replica_at)
+                for attempt in slot.live:
+                    if attempt.deadline < wake:
+                        wake = attempt.deadline
         if wake != self.wake:
             self.wake = wake
             self._actions.append(WakeAt(wake))
@@ -271,14 +200,13 @@ class State:
         if self._next_at <= now and self.finish is None:
             self._start_tier()
 
-    def _expire_tier(self, tier: _Tier) -> None:
+    def _expire_tier(self, tier: TierState) -> None:
         if tier.judge_by <= self._now:
             for attempt in tier.judging:
-                self._actions.append(Cancel(attempt.id, "check_timeout"))
-            late = Verdict.abstain(
-                f"the check took longer than {tier.plan.verify_timeout:g} s", code="check.timeout"
-            )
-            self._decide(tier, (late,) * len(tier.judging))
+                if attempt.verdict is None:
+                    attempt.verdict = _too_late(tier.plan)
+                    self._actions.append(Cancel(attempt.id, "check_timeout"))
+            self._decide(tier)
             return
         for slot in tier.slots:
             for attempt in tuple(slot.live):
@@ -303,13 +231,13 @@ class State:
             if delay is not None:
                 self._next_at = self._now + delay
         tier.status = "open"
-        tier.slots = [_Slot(member, tier.plan.retries) for member in range(tier.plan.members)]
+        tier.slots = [Slot(member, tier.plan.retries) for member in range(tier.plan.members)]
         for slot in tier.slots:
             self._start(tier, slot, "first")
         if self._next_at <= self._now:
             self._start_tier()
 
-    def _start(self, tier: _Tier, slot: _Slot, kind: Kind) -> None:
+    def _start(self, tier: TierState, slot: Slot, kind: Kind) -> None:
         action = Start(
             len(self.attempts),
             tier.index,
@@ -323,11 +251,16 @@ class State:
         self.attempts.append(attempt)
         slot.live.append(attempt)
         self._actions.append(action)
-        if tier.plan.replica_after is not None and kind != "replica":
-            slot.replica_at = self._now + tier.plan.replica_after
-            if slot.replica_at <= self._now:
-                slot.replica_at = NEVER
-                self._start(tier, slot, "replica")
+        self._plan_replica(tier, slot, kind)
+
+    def _plan_replica(self, tier: TierState, slot: Slot, kind: Kind) -> None:
+        """Every call but a replica may get one, ``replica_after`` it began to run."""
+        if tier.plan.replica_after is None or kind == "replica":
+            return
+        slot.replica_at = self._now + tier.plan.replica_after
+        if slot.replica_at <= self._now:
+            slot.replica_at = NEVER
+            self._start(tier, slot, "replica")
 
     def _fail(self, attempt: AttemptState, retryable: bool, delay: float) -> None:
         """End the attempt; then a replica still in flight, a retry, a stand-in, or give up."""
@@ -351,7 +284,7 @@ class State:
             slot.out = True
             self._settle(tier)
 
-    def _settle(self, tier: _Tier) -> None:
+    def _settle(self, tier: TierState) -> None:
         """Once every member has an answer or is out: judge what there is."""
         if not all(slot.out or slot.answer is not None for slot in tier.slots):
             return
@@ -370,13 +303,14 @@ class State:
             self._end(answered[0], "accepted")
             self._accept(tier, answered[0])
 
-    def _decide(self, tier: _Tier, verdicts: tuple[Verdict, ...]) -> None:
+    def _decide(self, tier: TierState) -> None:
         """End the attempts by their verdicts; the best-scored accepted one is the tier's."""
         judged, tier.judging, tier.judge_by = tier.judging, [], NEVER
         best: tuple[float, AttemptState] | None = None
         repairable = []
-        for attempt, verdict in zip(judged, verdicts, strict=True):
-            attempt.verdict = verdict
+        for attempt in judged:
+            verdict = attempt.verdict
+            assert verdict is not None
             abstained = verdict.outcome == "abstained"
             if verdict.accepted or (abstained and tier.plan.on_abstain == "accept"):
                 self._end(attempt, "accepted")
@@ -394,7 +328,7 @@ class State:
         else:
             self._out(tier)
 
-    def _repair(self, tier: _Tier, rejected: list[AttemptState]) -> None:
+    def _repair(self, tier: TierState, rejected: list[AttemptState]) -> None:
         tier.repairs -= 1
         again = {attempt.member: attempt for attempt in rejected}
         for slot in tier.slots:
@@ -406,7 +340,7 @@ class State:
             else:
                 slot.out = True
 
-    def _out(self, tier: _Tier) -> None:
+    def _out(self, tier: TierState) -> None:
         tier.status = "out"
         if self._winner is not None:
             if not self._contested(self._winner):
@@ -419,7 +353,7 @@ class State:
         else:
             self._conclude("exhausted")
 
-    def _accept(self, tier: _Tier, attempt: AttemptState) -> None:
+    def _accept(self, tier: TierState, attempt: AttemptState) -> None:
         tier.status = "accepted"
         tier.chosen = attempt
         self._winner = tier
@@ -436,7 +370,7 @@ class State:
             if self._grace_at <= self._now:
                 self._conclude("accepted")
 
-    def _contested(self, winner: _Tier) -> bool:
+    def _contested(self, winner: TierState) -> bool:
         """Whether a tier below the winner may still be accepted."""
         return any(tier.status == "open" for tier in self._tiers[: winner.index])
 
@@ -451,13 +385,13 @@ class State:
             self._actions.append(Cancel(attempt.id, reason))
         self._end(attempt, "cancelled")
 
-    def _cancel_slot(self, slot: _Slot, reason: CancelReason) -> None:
+    def _cancel_slot(self, slot: Slot, reason: CancelReason) -> None:
         for attempt in slot.live:
             self._cancel(attempt, reason)
         slot.live = []
         slot.retry_at = slot.replica_at = NEVER
 
-    def _cancel_tier(self, tier: _Tier, reason: CancelReason) -> None:
+    def _cancel_tier(self, tier: TierState, reason: CancelReason) -> None:
         if tier.status != "open":
             return
         tier.status = "out"
@@ -484,12 +418,18 @@ class State:
 
     def _best(self) -> AttemptState | None:
         """The best-scored rejected answer; among equals the strongest tier's latest."""
-        judged = [attempt for attempt in self.attempts if attempt.verdict is not None]
-        return max(judged, key=lambda a: (_score(a.verdict), a.tier, a.id), default=None)
+        rejected = [a for a in self.attempts if a.phase == "rejected" and a.verdict is not None]
+        return max(rejected, key=lambda a: (_score(a.verdict), a.tier, a.id), default=None)
 
-    def _place(self, attempt: AttemptState) -> tuple[_Tier, _Slot]:
+    def _place(self, attempt: AttemptState) -> tuple[TierState, Slot]:
         tier = self._tiers[attempt.tier]
         return tier, tier.slots[attempt.member]
+
+
+def _too_late(plan: TierPlan) -> Verdict:
+    return Verdict.abstain(
+        f"the check took longer than {plan.verify_timeout:g} s", code="check.timeout"
+    )
 
 
 def _score(verdict: Verdict | None) -> float:

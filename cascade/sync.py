@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from collections.abc import Mapping
-from contextlib import ExitStack
-from functools import partial
-from typing import TYPE_CHECKING, Unpack
+from concurrent.futures import Future
+from typing import Unpack
+
+import anyio
+from anyio.from_thread import BlockingPortal
 
 from cascade.engine import Overrides, PolicyLike, cascade
+from cascade.errors import ConfigError
 from cascade.result import Result
 from cascade.types import Prompt
 
-if TYPE_CHECKING:
-    from anyio.from_thread import BlockingPortal
+CLEANUP_TIMEOUT = 5.0
+"""Seconds that an interrupted call may take to close its connections."""
 
 _lock = threading.Lock()
 _portal: BlockingPortal | None = None
@@ -32,14 +36,30 @@ def cascade_sync(
 
     It runs on an event loop in a thread of its own, which lives as long as the process, so that
     connections are kept from call to call and it also works where a loop is running already, as
-    in a notebook. An interrupt (Ctrl-C) cancels the call before it is raised.
+    in a notebook. An interrupt (Ctrl-C) cancels the call, and is raised once the call has ended.
+
+    Raises:
+        ConfigError: called on that very loop, by a sync verifier say, where it could only wait
+            for itself.
     """
-    call = partial(cascade, policy, prompt, start=start, variables=variables, **overrides)
-    future = _running_portal().start_task_soon(call)
+    ended = threading.Event()
+
+    async def call() -> Result:
+        try:
+            return await cascade(policy, prompt, start=start, variables=variables, **overrides)
+        finally:
+            ended.set()
+
+    portal = _running_portal()
+    if portal._event_loop_thread_id == threading.get_ident():  # it has no public name
+        raise ConfigError("cascade_sync() would wait for itself here: use 'await cascade(...)'")
+    future = portal.start_task_soon(call)
     try:
         return future.result()
     except BaseException:
-        future.cancel()  # nothing to do when the call itself raised
+        if not future.done():
+            future.cancel()
+            ended.wait(CLEANUP_TIMEOUT)
         raise
 
 
@@ -47,9 +67,42 @@ def _running_portal() -> BlockingPortal:
     global _portal  # noqa: PLW0603  (one a process, guarded by the lock)
     with _lock:
         if _portal is None:
-            from anyio.from_thread import start_blocking_portal
-
-            stack = ExitStack()
-            _portal = stack.enter_context(start_blocking_portal(name="cascade"))
-            atexit.register(stack.close)
+            started: Future[BlockingPortal] = Future()
+            # Not anyio's start_blocking_portal(): the generator it leaves behind would, in a
+            # forked child, wait at exit for a thread that only the parent has.
+            thread = threading.Thread(
+                target=anyio.run, args=(_serve, started), name="cascade", daemon=True
+            )
+            thread.start()
+            _portal = started.result()
+            atexit.register(_close, thread, os.getpid())
         return _portal
+
+
+async def _serve(started: Future[BlockingPortal]) -> None:
+    async with BlockingPortal() as portal:
+        started.set_result(portal)
+        await portal.sleep_until_stopped()
+
+
+def _close(thread: threading.Thread, process: int) -> None:
+    """At the end of the process: cancel what still runs, close connections, end the thread."""
+    global _portal
+    if os.getpid() != process:
+        return  # a fork: the thread is the parent's
+    with _lock:
+        portal, _portal = _portal, None
+    if portal is not None:
+        portal.call(portal.stop, True)
+        thread.join()
+
+
+def _forget() -> None:
+    """In a forked child: the parent's thread is not there, and the lock may be held for ever."""
+    global _lock, _portal  # noqa: PLW0603
+    _lock = threading.Lock()
+    _portal = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -13,6 +13,18 @@ from cascade.types import Answer, Request
 Outcome = Literal["accepted", "rejected", "abstained"]
 
 
+MAX_REASON = 1000
+"""Characters of a reason: it goes into prompts, logs and errors, and may quote the answer."""
+
+
+def shorten(text: str) -> str:
+    """The text, cut in the middle to at most `MAX_REASON` characters."""
+    if len(text) <= MAX_REASON:
+        return text
+    half = MAX_REASON // 2 - 3
+    return f"{text[:half]} … {text[-half:]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a verifier says of one answer. Made by `accept`, `reject` and `abstain`.
@@ -20,7 +32,8 @@ class Verdict:
     Attributes:
         outcome: ``accepted``, ``rejected``, or ``abstained`` (the verifier cannot tell).
         score: in [0, 1], higher is better; None for a verifier that only says yes or no.
-        reason: one sentence, fit to be fed back to a model; empty when accepted.
+        reason: one sentence, fit to be fed back to a model; empty when accepted, and cut in the
+            middle when longer than `MAX_REASON`.
         code: stable name of the reason, like ``json.type``.
         repairable: whether the same model may do better when told the reason.
         parsed: the answer's value where the verifier parsed one.
@@ -38,9 +51,15 @@ class Verdict:
     cost: Cost = FREE
 
     def __post_init__(self) -> None:
+        if self.outcome not in ("accepted", "rejected", "abstained"):
+            raise ConfigError(f"a verdict is accepted, rejected or abstained; got {self.outcome!r}")
         # A NaN fails the comparison, as it should.
         if self.score is not None and not 0.0 <= self.score <= 1.0:
             raise ConfigError(f"a verdict's score is in [0, 1]; got {self.score!r}")
+        if not isinstance(self.cost, Cost):
+            raise ConfigError(f"a verdict's cost is a Cost; got {self.cost!r}")
+        if len(self.reason) > MAX_REASON:
+            object.__setattr__(self, "reason", shorten(self.reason))
 
     @property
     def accepted(self) -> bool:

@@ -29,7 +29,8 @@ from cascade.events import (
     TierPlan,
     WakeAt,
 )
-from cascade.state import ALIVE, State
+from cascade.standing import ALIVE
+from cascade.state import State
 from cascade.verdict import Verdict
 
 seconds = st.integers(1, 6).map(float)
@@ -78,7 +79,7 @@ class World:
     plan: Plan
     now: float = 0.0
     running: set[int] = field(default_factory=set)
-    judging: set[tuple[int, ...]] = field(default_factory=set)
+    judging: set[int] = field(default_factory=set)
     ended: dict[int, str] = field(default_factory=dict)
     tier_started: dict[int, float] = field(default_factory=dict)
     accepted_order: list[int] = field(default_factory=list)
@@ -101,7 +102,7 @@ class World:
         if isinstance(event, Answered | Failed | Declined):
             self.running.discard(event.attempt)
         elif isinstance(event, Judged):
-            self.judging.discard(event.attempts)
+            self.judging.difference_update(event.attempts)
 
     def _carry_out(self, action: Action) -> None:
         match action:
@@ -109,10 +110,10 @@ class World:
                 self._started(action)
             case Judge():
                 assert all(self.state.attempts[a].tier == action.tier for a in action.attempts)
-                self.judging.add(action.attempts)
+                self.judging.update(action.attempts)
             case Cancel():
                 self.running.discard(action.attempt)
-                self.judging = {g for g in self.judging if action.attempt not in g}
+                self.judging.discard(action.attempt)
             case Finish():
                 self.finish = action
             case WakeAt():
@@ -202,8 +203,10 @@ def _event(draw: st.DrawFn, world: World) -> Event:
     latest = min(wake, world.now + 4)
     at = draw(st.sampled_from(sorted({world.now, (world.now + latest) / 2, latest})))
     if kind == "judge":
-        group = draw(st.sampled_from(checks))
-        return Judged(at, group, tuple(draw(verdicts) for _ in group))
+        tier = world.state.attempts[draw(st.sampled_from(checks))].tier
+        group = tuple(id_ for id_ in checks if world.state.attempts[id_].tier == tier)
+        told = draw(st.sampled_from([group, group[:1]]))  # all at once, or one by one
+        return Judged(at, told, tuple(draw(verdicts) for _ in told))
     if kind == "stale":
         return Answered(at, draw(st.sampled_from(sorted(world.ended) or [0])))
     attempt = draw(st.sampled_from(jobs))

@@ -1,0 +1,137 @@
+"""One call to one model: made, timed, checked for being an answer at all, and charged for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+
+from cascade.bind import Target
+from cascade.cost import Cost
+from cascade.errors import (
+    CallError,
+    CascadeError,
+    ContentPolicyError,
+    EmptyAnswerError,
+    ProviderError,
+    TruncatedAnswerError,
+)
+from cascade.events import CancelReason
+from cascade.provider import Call
+from cascade.types import Answer, Request
+from cascade.verdict import Verdict, shorten
+
+
+class LiveAttempt:
+    """What is known of a call beside what the state machine knows."""
+
+    __slots__ = (
+        "answer",
+        "begun",
+        "cancelled",
+        "chunks",
+        "clock",
+        "error",
+        "first_at",
+        "request",
+        "scope",
+        "spent",
+        "target",
+        "verdict",
+    )
+
+    def __init__(self, target: Target, request: Request, clock: Callable[[], float]) -> None:
+        self.target = target
+        self.request = request
+        self.clock = clock
+        self.begun: float | None = None
+        self.first_at: float | None = None
+        self.chunks: list[str] = []
+        self.answer: Answer | None = None
+        self.verdict: Verdict | None = None
+        self.error: CascadeError | None = None
+        self.cancelled: CancelReason | None = None
+        self.spent: list[Cost] = []
+        self.scope: anyio.CancelScope | None = None
+
+    def on_delta(self, text: str) -> None:
+        """Take note of a piece of the answer."""
+        if not text:
+            return
+        if self.first_at is None:
+            self.first_at = self.clock()
+        self.chunks.append(text)
+
+
+async def ask(attempt: LiveAttempt, *, allow_truncated: bool = False) -> Answer | None:
+    """Call the attempt's model; None when it declines.
+
+    Raises:
+        ProviderError: the call failed, or what came is no whole answer; where there is an
+            answer all the same, ``attempt.answer`` has it.
+        Exception: whatever else the provider raised; see `failure`.
+    """
+    target = attempt.target
+    attempt.begun = begun = attempt.clock()
+    answer = _whole(
+        await target.provider.complete(Call(target.model, attempt.request, attempt.on_delta))
+    )
+    if answer is None:
+        return None
+    first = None if attempt.first_at is None else attempt.first_at - begun
+    attempt.answer = answer = answer.timed(attempt.clock() - begun, first)
+    flaw = _flaw(answer, allow_truncated)
+    if flaw is not None:
+        raise flaw
+    return answer
+
+
+async def failure(error: BaseException, name: str) -> CascadeError:
+    """What a provider raised, as an error of ours; a cancellation goes on as it is.
+
+    A provider is anyone's code: it may raise `asyncio.CancelledError` for a task of its own that
+    someone cancelled, which is a failure, or turn our cancellation into an error, which is not.
+    """
+    if isinstance(error, asyncio.CancelledError) and being_cancelled():
+        raise error
+    await anyio.lowlevel.checkpoint_if_cancelled()
+    if isinstance(error, CascadeError) and not isinstance(error, CallError):
+        return error
+    wrapped = ProviderError(shorten(f"{name} raised {type(error).__name__}: {error}"))
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def being_cancelled() -> bool:
+    """Whether someone wants the running task to stop."""
+    if anyio.get_current_task().has_pending_cancellation():
+        return True
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # trio, whose cancellation is an exception of its own
+        return False
+    # A native `task.cancel()` that has been delivered is no longer pending.
+    return task is not None and task.cancelling() > 0
+
+
+def _whole(value: Any) -> Answer | None:
+    """What a provider returned, if it is what it has to be."""
+    if value is None or (isinstance(value, Answer) and isinstance(value.text, str)):
+        return value
+    raise TypeError(f"a provider returns an Answer with a text; got {value!r:.100}")
+
+
+def _flaw(answer: Answer, allow_truncated: bool) -> ProviderError | None:
+    """Why the answer cannot be judged at all, or None."""
+    if answer.finish_reason == "content_filter":
+        return ContentPolicyError("the provider filtered the answer")
+    if answer.finish_reason == "length" and not allow_truncated:
+        return TruncatedAnswerError(
+            "the answer was cut off at max_tokens; raise it, or set allow_truncated"
+        )
+    if not answer.text.strip() and not answer.tool_calls:
+        return EmptyAnswerError("the model answered neither text nor a tool call")
+    return None

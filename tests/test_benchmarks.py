@@ -1,0 +1,237 @@
+"""The benchmarks without their timing: golden sets, scoring and tables."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+
+import msgspec
+import pytest
+
+from benchmarks import library, overhead
+from benchmarks.golden import GoldenRow, is_right, query, read_golden
+from cascade import Answer, Request
+from cascade_policies.search import LIBRARY, find_policy
+
+LABELS = {"billing", "technical", "account"}
+SHOP = GoldenRow(
+    id="q",
+    split="tuned",
+    prompt="Names?",
+    reference="SELECT name FROM t",
+    variables={"schema": "CREATE TABLE t (name TEXT, price REAL);"},
+    data="INSERT INTO t VALUES ('a', 0.1), ('b', 0.2);",
+)
+
+
+def golden(reference: object, **more: object) -> GoldenRow:
+    """A row as its file would have it."""
+    row = {"id": "x", "split": "tuned", "prompt": "p", "reference": reference, **more}
+    return msgspec.convert(row, type=GoldenRow)
+
+
+class TestGoldenSets:
+    """What every row must hold to; a wrong reference would make the benchmark lie."""
+
+    @pytest.mark.parametrize("name", sorted(library.FORMS))
+    def test_rows_are_unique_and_of_both_splits(self, name: str) -> None:
+        rows = read_golden(name)
+        assert {row.split for row in rows} == {"tuned", "held_out"}
+        for key in ("id", "prompt"):
+            values = [(getattr(row, key), row.variables.get("schema")) for row in rows]
+            assert len(set(values)) == len(rows)
+        assert library.UNMEASURED[name][0] not in {row.prompt for row in rows}
+        for row in rows:
+            # Why there is no right answer stands where there is none.
+            assert bool(row.note) == (row.reference is None)
+            assert set(row.accept) <= set(row.reference or ())
+
+    def test_every_policy_of_the_library_has_a_set(self) -> None:
+        assert set(library.FORMS) == {path.stem for path in LIBRARY.glob("*.toml")}
+
+    def test_orders_fit_the_schema_and_stand_in_the_message(self) -> None:
+        for row in read_golden("extract"):
+            if row.reference is None:
+                continue
+            assert isinstance(row.reference, dict)
+            text = json.dumps(row.reference)
+            assert library.FORMS["extract"].verify(Request.of("p"), Answer(text)).accepted
+            assert all(value in row.prompt for value in row.reference.values())
+            assert is_right("extract", row, text)
+
+    def test_labels_are_known(self) -> None:
+        labels = {row.reference for row in read_golden("classify") if row.reference is not None}
+        assert labels == LABELS
+
+    def test_queries_run_and_read_something(self) -> None:
+        for row in read_golden("sql"):
+            if row.reference is None:
+                continue
+            assert isinstance(row.reference, str)
+            assert library.FORMS["sql"].verify(Request.of("p"), Answer(row.reference)).accepted
+            assert query(row, row.reference)
+            assert is_right("sql", row, row.reference)
+
+    def test_models_are_judged_alone_by_form_only(self) -> None:
+        for name in library.FORMS:
+            local = [tier for tier in find_policy(name).tiers if library.is_local(tier)]
+            assert len(local) == 2
+            for tier in local:
+                (bare,) = library.alone(name, tier).tiers
+                assert (bare.prompt, bare.system, bare.params, bare.constrain) == (
+                    tier.prompt, tier.system, tier.params, tier.constrain
+                )  # fmt: skip
+                assert bare.verify is library.FORMS[name]
+
+
+class TestRight:
+    """When an answer counts as right."""
+
+    @pytest.mark.parametrize(
+        ("text", "right"),
+        [
+            ('{"date": "2 March", "amount": "5 €"}', True),
+            ('{"date": "the 2 March", "amount": "5 €"}', True),
+            ('{"date": "2 May", "amount": "5 €"}', False),
+            ('{"date": "2 March"}', False),
+            ('{"date": "2 March", "amount": "5 €", "more": 1}', False),
+            ('{"date": ["2 March"], "amount": "5 €"}', False),
+            ("[]", False),
+            ("no JSON", False),
+        ],
+    )
+    def test_values(self, text: str, right: bool) -> None:
+        reference = {"date": "2 March", "amount": "5 €"}
+        row = golden(reference, accept={"date": ["the 2 March"]})
+        assert is_right("extract", row, text) is right
+
+    def test_labels(self) -> None:
+        row = golden("billing")
+        assert is_right("classify", row, "billing")
+        assert not is_right("classify", row, "account")
+
+    @pytest.mark.parametrize("name", sorted(library.FORMS))
+    def test_nothing_is_right_where_nothing_should_be_accepted(self, name: str) -> None:
+        assert not is_right(name, golden(None), "billing")
+
+    def test_another_set_is_refused_with_the_nearest_name(self) -> None:
+        with pytest.raises(ValueError, match="classify"):
+            is_right("clasify", golden("billing"), "billing")
+
+    @pytest.mark.parametrize(
+        ("sql", "right"),
+        [
+            ("SELECT name FROM t ORDER BY name DESC", True),  # no order was asked for
+            ("SELECT name AS anything FROM t", True),
+            ("SELECT name FROM t UNION ALL SELECT 'b'", False),  # how often counts
+            ("SELECT name, price FROM t", False),
+            ("SELECT name FROM missing", False),
+            ("no SQL", False),
+        ],
+    )
+    def test_queries_by_what_they_read(self, sql: str, right: bool) -> None:
+        assert is_right("sql", SHOP, sql) is right
+
+    def test_order_counts_where_it_is_asked_for(self) -> None:
+        row = msgspec.structs.replace(SHOP, ordered=True)
+        assert is_right("sql", row, "SELECT name FROM t ORDER BY name")
+        assert not is_right("sql", row, "SELECT name FROM t ORDER BY name DESC")
+
+    def test_rounding_does_not_count(self) -> None:
+        assert query(SHOP, "SELECT SUM(price), COUNT(*) FROM t") == [(0.3, 2)]
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "DELETE FROM t",
+            "DROP TABLE t",
+            "ATTACH 'file.db' AS other",
+            "PRAGMA table_info(t)",
+            "SELECT 1; SELECT 2",
+            "SELECT zeroblob(100000000)",
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT MAX(i) FROM n",
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n",
+        ],
+    )
+    def test_a_query_only_reads_and_within_bounds(self, sql: str) -> None:
+        with pytest.raises((sqlite3.Error, sqlite3.Warning)):
+            query(SHOP, sql)
+
+
+class TestSummary:
+    """The figures of the library benchmark, on trials made up."""
+
+    def trial(self, outcome: str, *tiers: str, seconds: float = 1.0) -> library.Trial:
+        return library.Trial(
+            "x",
+            "tuned",
+            answerable=outcome != "rightly left",
+            accepted=outcome in ("right", "wrong"),
+            right=outcome == "right",
+            tiers=tiers,
+            seconds=seconds,
+            text="",
+        )
+
+    def summary(self) -> library.Summary:
+        trials = [
+            self.trial("right", "code", seconds=0.0),
+            self.trial("right", "code", "small", seconds=1.0),
+            self.trial("wrong", "code", "small", seconds=2.0),
+            self.trial("rightly left", "code", "small", seconds=3.0),
+            self.trial("left", "code", "small", seconds=4.0),
+        ]
+        return library.summarise("sql", "policy", "tuned", ["code", "small"], trials)
+
+    def test_every_row_is_counted_once(self) -> None:
+        row = self.summary()
+        assert (row.rows, row.right, row.wrong, row.left) == (5, 2, 1, 2)
+        assert (row.rightly_left, row.unanswerable) == (1, 1)
+        assert row.answered == {"code": 1, "small": 2}
+        assert row.wrong_by == {"code": 0, "small": 1}
+        assert [(e.reached, e.escalated) for e in row.escalations] == [(5, 4), (4, 2)]
+        assert (row.mean, row.p50) == (2.0, 2.0)
+        assert row.p95 == pytest.approx(3.8)
+
+    def test_one_trial_is_enough(self) -> None:
+        trials = [self.trial("right", "code", seconds=7.0)]
+        row = library.summarise("sql", "policy", "tuned", ["code", "small"], trials)
+        assert (row.mean, row.p50, row.p95) == (7.0, 7.0, 7.0)
+        assert row.escalations[1].interval == (0.0, 1.0)
+
+    @pytest.mark.parametrize(
+        ("hits", "of", "low", "high"),
+        [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0), (0, 0, 0.0, 1.0)],
+    )
+    def test_the_interval_is_wilsons(self, hits: int, of: int, low: float, high: float) -> None:
+        assert library.wilson(hits, of) == pytest.approx((low, high), abs=1e-4)
+
+    def test_the_table_shows_it(self) -> None:
+        lines = library.table([self.summary()]).splitlines()
+        assert "code 1, small 2 (1)" in lines[1]
+        assert lines[1].split()[:8] == ["sql", "policy", "tuned", "5", "2", "1", "2", "1/1"]
+        assert lines[-1].split() == ["sql", "tuned", "small", "2/4", "50%", "(15%", "to", "85%)"]
+
+    def test_a_policy_that_is_not_there_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(sys, "argv", ["library", "extrakt"])
+        with pytest.raises(SystemExit):
+            library.main()
+        assert "choose from extract, classify, sql" in capsys.readouterr().err
+
+
+class TestOverhead:
+    """The table of the overhead benchmark, on numbers made up."""
+
+    def test_the_ratio_is_of_verified_to_bare(self) -> None:
+        assert overhead.Row(1, 10, 200.0, 300.0, (90.0, 100.0, 120.0)).ratio == 1.5
+
+    def test_the_table_shows_median_and_quartiles(self) -> None:
+        rows = [overhead.Row(32, 10, 200.0, 300.0, (90.0, 100.0, 120.0))]
+        head, line = overhead.table(rows).splitlines()
+        assert head.split()[0:3] == ["in", "flight", "bare"]
+        assert line.split() == [
+            "32", "200", "µs", "300", "µs", "1.50x", "100", "µs", "(90", "to", "120)"
+        ]  # fmt: skip
