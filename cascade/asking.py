@@ -34,6 +34,7 @@ class LiveAttempt:
         "cancelled",
         "chunks",
         "clock",
+        "crash",
         "error",
         "first_at",
         "request",
@@ -53,6 +54,7 @@ class LiveAttempt:
         self.answer: Answer | None = None
         self.verdict: Verdict | None = None
         self.error: CascadeError | None = None
+        self.crash: BaseException | None = None
         self.cancelled: CancelReason | None = None
         self.spent: list[Cost] = []
         self.scope: anyio.CancelScope | None = None

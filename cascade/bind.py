@@ -137,6 +137,8 @@ class BoundTier:
         try:
             self.verifier = _bind_verifier(tier)
             self._params = _bind_params(tier, self.verifier)
+            for model in getattr(self.verifier, "models", ()):
+                providers.target(model)
             stand_ins = tuple(providers.target(model, tier) for model in tier.fallbacks)
             own = [providers.target(m, tier) for m in tier.models for _ in range(tier.samples)]
         except CascadeError as error:
@@ -249,9 +251,8 @@ class BoundPolicy:
                 )
         known = frozenset[str]().union(*(tier.variables for tier in self.tiers))
         for name in sorted(given.keys() - known):
-            raise PromptError(
-                f"variable {name!r} is used by no tier: {nearest(name, known)}", policy=policy
-            )
+            remedy = nearest(name, known) if known else "its templates have no variables"
+            raise PromptError(f"variable {name!r} is used by no tier: {remedy}", policy=policy)
 
 
 def make_plan(policy: Policy, tiers: tuple[BoundTier, ...], *, first: int = 0) -> Plan:

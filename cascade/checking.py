@@ -11,7 +11,7 @@ from cascade.asking import LiveAttempt, being_cancelled
 from cascade.context import Check, current_check
 from cascade.cost import FREE, Cost
 from cascade.types import Request
-from cascade.verdict import Verdict, Verifier
+from cascade.verdict import CRASH, Verdict, Verifier
 
 if TYPE_CHECKING:
     from cascade.engine import Engine
@@ -28,7 +28,7 @@ async def check(
     verdict = await _guarded(
         engine, attempt.spent, lambda: verifier.verify(request, answer), _verdict
     )
-    return verdict if isinstance(verdict, Verdict) else _crash(verdict)
+    return verdict if isinstance(verdict, Verdict) else _crash(verdict, attempt)
 
 
 async def check_group(
@@ -50,7 +50,10 @@ async def check_group(
     verdicts: tuple[Verdict, ...] = ()
     try:
         made = await _guarded(engine, spent, lambda: verify_group(request, answers), verdicts_of)
-        verdicts = made if isinstance(made, tuple) else (_crash(made),) * len(attempts)
+        if isinstance(made, tuple):
+            verdicts = made
+        else:
+            verdicts = tuple(_crash(made, attempt) for attempt in attempts)
     finally:
         # The check is one, so what it spent is charged once: as its verdicts say, if they do.
         if all(verdict.cost == FREE for verdict in verdicts):
@@ -82,7 +85,6 @@ def _verdict(value: Any) -> Verdict:
     return value
 
 
-def _crash(error: BaseException) -> Verdict:
-    return Verdict.abstain(
-        f"the verifier crashed: {type(error).__name__}: {error}", code="check.crash"
-    )
+def _crash(error: BaseException, attempt: LiveAttempt) -> Verdict:
+    attempt.crash = error
+    return Verdict.abstain(f"the verifier crashed: {type(error).__name__}: {error}", code=CRASH)

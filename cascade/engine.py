@@ -21,7 +21,7 @@ from cascade.context import current_check
 from cascade.cost import Cost, total
 from cascade.errors import ConfigError, PromptError, ProviderError, UnknownPolicyError, nearest
 from cascade.live import LiveCall
-from cascade.logs import CallLog, emitter
+from cascade.logs import CallLog
 from cascade.plugins import entry_points_of
 from cascade.policy import Exhausted, Model, Policy, Prefer
 from cascade.record import attempt_cost, result
@@ -141,12 +141,12 @@ class Engine:
         bound.check_variables(values, first=first, policy=policy.name)
         call = LiveCall(self, policy.name, bound.tiers, plan, request, values)
         best = policy.exhausted == "best"
-        emit = emitter()
+        log = CallLog.of(call)
         try:
-            if emit is None:
+            if log is None:
                 await call.run()
                 return result(call, best=best)
-            with CallLog(emit, call) as log:
+            with log:
                 await call.run()
                 log.result = result(call, best=best)
                 return log.result

@@ -148,7 +148,7 @@ class MissingExtraError(ConfigError):
     """An optional dependency is needed; the message is the pip command that adds it."""
 
     def __init__(self, what: str, *, extra: str) -> None:
-        super().__init__(f"{what} needs an extra: pip install 'cascade-engine[{extra}]'")
+        super().__init__(f"for {what}: pip install 'cascade-engine[{extra}]'")
         self.extra = extra
 
 
@@ -164,9 +164,11 @@ class ProviderError(CascadeError):
         retry_after: seconds the server asked to wait, or None.
         status: HTTP status, or None.
         request_id: the provider's id of the request, or None.
+        sent: whether the request may have reached the provider; if not, it cost nothing.
     """
 
     retryable = False
+    sent = True
 
     def __init__(
         self,

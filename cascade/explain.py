@@ -16,8 +16,16 @@ WIDTH = 110
 """Columns of the plain-text table."""
 
 
-def rich_table(attempts: Sequence[Attempt], *, total: tuple[float, Cost]) -> Table:
-    """The table for a rich console; ``total`` is the call's seconds and cost."""
+def rich_table(
+    attempts: Sequence[Attempt], *, total: tuple[float, Cost], winner: Attempt | None = None
+) -> Table:
+    """The table for a rich console.
+
+    Args:
+        attempts: one row each.
+        total: the call's seconds and cost.
+        winner: the attempt whose answer was returned.
+    """
     from rich.table import Table
     from rich.text import Text
 
@@ -31,12 +39,11 @@ def rich_table(attempts: Sequence[Attempt], *, total: tuple[float, Cost]) -> Tab
     table.add_column("time", justify="right", footer=f"{latency:.2f} s")
     table.add_column("cost", justify="right", footer=str(cost))
     for attempt in attempts:
-        kind = "" if attempt.kind == "first" else f" ({attempt.kind})"
         table.add_row(
             str(attempt.number),
-            Text(attempt.tier),
-            Text(f"{attempt.outcome}{kind}", style=_STYLES[attempt.outcome]),
-            Text(attempt.reason or _score(attempt)),
+            Text(_who(attempt, attempts)),
+            Text(_what(attempt, winner), style=_STYLES[attempt.outcome]),
+            Text(_printable(_why(attempt))),
             f"{attempt.started:.2f} s",
             f"{attempt.latency:.2f} s",
             str(attempt.cost),
@@ -44,7 +51,9 @@ def rich_table(attempts: Sequence[Attempt], *, total: tuple[float, Cost]) -> Tab
     return table
 
 
-def table(attempts: Sequence[Attempt], *, total: tuple[float, Cost]) -> str:
+def table(
+    attempts: Sequence[Attempt], *, total: tuple[float, Cost], winner: Attempt | None = None
+) -> str:
     """The same table as plain text."""
     from io import StringIO
 
@@ -52,14 +61,38 @@ def table(attempts: Sequence[Attempt], *, total: tuple[float, Cost]) -> str:
 
     out = StringIO()
     console = Console(file=out, width=WIDTH, color_system=None, force_terminal=False)
-    console.print(rich_table(attempts, total=total))
+    console.print(rich_table(attempts, total=total, winner=winner))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
 _STYLES = {"accepted": "green", "rejected": "yellow", "failed": "red", "cancelled": "dim"}
 
 
-def _score(attempt: Attempt) -> str:
-    if attempt.verdict is None or attempt.verdict.score is None:
-        return ""
-    return f"score {attempt.verdict.score:.2f}"
+def _who(attempt: Attempt, attempts: Sequence[Attempt]) -> str:
+    """The tier, and the model where a tier called several."""
+    several = any(a.tier == attempt.tier and a.model != attempt.model for a in attempts)
+    return f"{attempt.tier}: {attempt.model}" if several else attempt.tier
+
+
+def _what(attempt: Attempt, winner: Attempt | None) -> str:
+    what: str = attempt.outcome
+    if attempt.verdict is not None and attempt.verdict.outcome == "abstained":
+        what = "abstained"
+    if attempt.outcome == "accepted" and winner is not None and attempt is not winner:
+        what = "not needed"
+    return what if attempt.kind == "first" else f"{what} ({attempt.kind})"
+
+
+def _why(attempt: Attempt) -> str:
+    if attempt.verdict is None:
+        return "not checked" if attempt.outcome == "accepted" else attempt.reason
+    if attempt.verdict.outcome == "abstained":
+        return attempt.verdict.reason
+    if attempt.reason:
+        return attempt.reason
+    return "" if attempt.verdict.score is None else f"score {attempt.verdict.score:.2f}"
+
+
+def _printable(text: str) -> str:
+    """The text without control characters: a reason may quote what a model wrote."""
+    return "".join(c if c.isprintable() else " " for c in text)

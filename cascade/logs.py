@@ -20,6 +20,7 @@ from cascade.cost import Cost, total
 from cascade.errors import CascadeExhausted, DeadlineExceededError
 from cascade.record import attempt_cost, attempt_record
 from cascade.result import Result
+from cascade.verdict import CRASH, TOO_LATE
 
 if TYPE_CHECKING:
     from cascade.live import LiveCall
@@ -29,10 +30,10 @@ _standard = logging.getLogger(LOGGER)
 _standard.addHandler(logging.NullHandler())
 
 Emit = Callable[..., None]
-"""Called as ``emit(event, **fields)``."""
+"""Called as ``emit(event, **fields)``; ``exc_info`` is an exception whose traceback is shown."""
 
 
-def emitter(level: int = logging.INFO) -> Emit | None:
+def emitter(level: int) -> Emit | None:
     """Where events of ``level`` go now, or None when nobody would read them."""
     # Only an application that imported structlog can have configured it.
     structlog = sys.modules.get("structlog")
@@ -49,9 +50,15 @@ def emitter(level: int = logging.INFO) -> Emit | None:
     if not _standard.isEnabledFor(level) or not _has_reader():
         return None
 
-    def emit(event: str, /, **fields: Any) -> None:
-        text = " ".join((event, *(f"{key}={value!r}" for key, value in fields.items())))
-        _standard.log(level, "%s", text, extra={LOGGER: {"event": event, **fields}})
+    def emit(event: str, /, *, exc_info: Any = None, **fields: Any) -> None:
+        shown = (f"{key}={value!r}" for key, value in fields.items() if value not in (None, ""))
+        _standard.log(
+            level,
+            "%s",
+            " ".join((event, *shown)),
+            extra={LOGGER: {"event": event, **fields}},
+            exc_info=exc_info,
+        )
 
     return emit
 
@@ -69,19 +76,29 @@ def _has_reader() -> bool:
 class CallLog:
     """Writes one event for each attempt as it ends, and one for the call.
 
+    A check that crashed or took too long is a warning, with the traceback: it holds back every
+    answer of its tier, right or wrong. All else is information.
+
     A context manager around the call; ``result`` is set inside it when there is one.
     """
 
-    def __init__(self, emit: Emit, call: LiveCall) -> None:
+    @classmethod
+    def of(cls, call: LiveCall) -> CallLog | None:
+        """The log of a call, or None when nobody would read any of it."""
+        inform, warn = emitter(logging.INFO), emitter(logging.WARNING)
+        return None if warn is None else cls(call, inform, warn)
+
+    def __init__(self, call: LiveCall, inform: Emit | None, warn: Emit) -> None:
         self.result: Result | None = None
-        self._emit = emit
+        self._inform = inform
+        self._warn = warn
         self._call = call
         self._id = secrets.token_hex(8)
         call.on_end = self._attempt_ended
 
-    def _write(self, event: str, **fields: Any) -> None:
+    def _write(self, emit: Emit, event: str, **fields: Any) -> None:
         try:
-            self._emit(event, **fields)
+            emit(event, **fields)
         except Exception:  # noqa: BLE001  (a log line that cannot be written must not end a call)
             _standard.debug("cannot write %s", event, exc_info=True)
 
@@ -94,9 +111,11 @@ class CallLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        call = self._call
-        result = self.result
+        if self._inform is None:
+            return
+        call, result = self._call, self.result
         self._write(
+            self._inform,
             "cascade.call_finished",
             call_id=self._id,
             policy=call.name,
@@ -105,14 +124,21 @@ class CallLog:
             escalations=call.state.escalations,
             tiers_tried=len({attempt.tier for attempt in call.state.attempts}),
             attempts=len(call.attempts),
-            latency_s=call.ended - call.began,
+            latency_s=_seconds(call.ended - call.began),
             **_cost(total(attempt_cost(attempt) for attempt in call.attempts)),
         )
 
     def _attempt_ended(self, id_: int) -> None:
+        verdict = self._call.state.attempts[id_].verdict
+        broken = verdict is not None and verdict.code in (CRASH, TOO_LATE)
+        emit = self._warn if broken else self._inform
+        if emit is None:
+            return
         attempt = attempt_record(self._call, id_)
         usage = None if attempt.answer is None else attempt.answer.usage
+        crash = self._call.attempts[id_].crash
         self._write(
+            emit,
             f"cascade.attempt_{attempt.outcome}",
             call_id=self._id,
             policy=self._call.name,
@@ -121,15 +147,21 @@ class CallLog:
             kind=attempt.kind,
             model=attempt.model,
             reason=attempt.reason,
-            code=None if attempt.verdict is None else attempt.verdict.code,
-            score=None if attempt.verdict is None else attempt.verdict.score,
-            started_s=attempt.started,
-            latency_s=attempt.latency,
-            time_to_first_token_s=attempt.time_to_first_token,
+            code=None if verdict is None else verdict.code,
+            score=None if verdict is None else verdict.score,
+            started_s=_seconds(attempt.started),
+            waited_s=_seconds(attempt.waited),
+            latency_s=_seconds(attempt.latency),
+            time_to_first_token_s=_seconds(attempt.time_to_first_token),
             input_tokens=None if usage is None else usage.input_tokens,
             output_tokens=None if usage is None else usage.output_tokens,
             **_cost(attempt.cost),
+            **({} if crash is None else {"exc_info": crash}),
         )
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def _cost(cost: Cost) -> dict[str, Any]:

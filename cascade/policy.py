@@ -98,6 +98,12 @@ class Tier:
         return len(self.models) * self.samples
 
     def _check_numbers(self) -> None:
+        if isinstance(self.verify, str):
+            raise ConfigError(
+                f"verify={self.verify!r}: names are for policy files; here give the verifier, "
+                f"as in cascade.verifiers.make({self.verify!r}, {{}})",
+                tier=self.name,
+            )
         for key in ("retries", "repairs"):
             self._require(key, _whole(getattr(self, key), 0), "a whole number, 0 or more")
         self._require("samples", _whole(self.samples, 1), "a whole number, 1 or more")
@@ -114,8 +120,8 @@ class Tier:
             for key, default in (("threshold", None), ("repairs", 0), ("constrain", False)):
                 value = getattr(self, key)
                 self._require(key, value == default, "a 'verify' beside it: nothing is checked")
-            self._require("model", self.members == 1,
-                          "a 'verify' beside it: several answers need a judge")  # fmt: skip
+            for key, several in (("samples", self.samples > 1), ("model", len(self.models) > 1)):
+                self._require(key, not several, "a 'verify' beside it: several answers need one")
         if self.prompt is not None:
             fits = "{{prompt}}" in self.prompt.replace(" ", "")
             self._require("prompt", fits, "a template with {{prompt}} in it")

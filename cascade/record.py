@@ -52,6 +52,7 @@ def attempt_record(call: LiveCall, id_: int) -> Attempt:
         outcome=outcome,
         reason=_reason(outcome, verdict, error, live.cancelled),
         started=state.started - call.began,
+        waited=(state.ended if live.begun is None else live.begun) - state.started,
         latency=state.ended - state.started,
         time_to_first_token=first,
         cost=attempt_cost(live),
@@ -88,6 +89,7 @@ def result(call: LiveCall, *, best: bool) -> Result:
         tier=chosen.tier,
         answer=chosen.answer,
         verdict=verdict,
+        checked=verdict is not None,
         attempts=attempts,
         cost=total(attempt.cost for attempt in attempts),
         latency=call.ended - call.began,
@@ -108,8 +110,8 @@ def _call_cost(attempt: LiveAttempt) -> Cost:
         if target.price is None:
             return Cost.unknown()
         return billing.answered(target.price, attempt.request, attempt.answer)
-    if isinstance(error, ProviderError) and (error.status or 0) >= 400:
-        return FREE  # an error status is not billed
+    if isinstance(error, ProviderError) and (not error.sent or (error.status or 0) >= 400):
+        return FREE  # neither what never arrived nor an error status is billed
     if target.price is None:
         return Cost.unknown("cancelled")
     return billing.cut_short(target.price, attempt.request, "".join(attempt.chunks))
@@ -155,7 +157,8 @@ def _no_answer(call: LiveCall, attempts: tuple[Attempt, ...]) -> CallError:
     if finish.outcome == "deadline":
         what = DeadlineExceededError
         head = f"no accepted answer within the deadline ({seconds:.3g} s)"
-    steps = "; ".join(f"{a.tier} {a.outcome} ({a.reason})" for a in attempts)
+    # A failure that all the retries repeat is told once.
+    steps = "; ".join(dict.fromkeys(f"{a.tier} {a.outcome} ({a.reason})" for a in attempts))
     error = what(f"{head}: {steps}", policy=call.name, attempts=attempts)
     causes = [attempt.error for attempt in attempts if attempt.error is not None]
     error.__cause__ = causes[-1] if causes else None

@@ -28,7 +28,9 @@ class Attempt:
         outcome: how it ended: ``accepted``, ``rejected``, ``failed`` or ``cancelled``.
         reason: why, in a sentence; empty when accepted.
         started: seconds after the call began.
-        latency: seconds until it ended, its check included.
+        waited: seconds before the call itself began, while weights were downloaded or a server
+            started.
+        latency: seconds until it ended, waiting and check included.
         time_to_first_token: seconds to the first text, or None.
         cost: what it cost, its check included.
         answer: what the model answered, or None.
@@ -44,6 +46,7 @@ class Attempt:
     outcome: Ending
     reason: str
     started: float
+    waited: float
     latency: float
     time_to_first_token: float | None
     cost: Cost
@@ -59,7 +62,8 @@ class Result:
     Attributes:
         text: the answer's text, as the verifier leaves it to the user.
         parsed: the value the verifier parsed, or None.
-        accepted: whether a verifier accepted it; False only with ``exhausted="best"``.
+        accepted: whether its tier accepted it; False only with ``exhausted="best"``.
+        checked: whether that tier has a verifier; without one it accepts every whole answer.
         outcome: ``accepted``, ``exhausted`` or ``deadline``.
         policy: name of the policy.
         tier: name of the tier that answered.
@@ -79,6 +83,7 @@ class Result:
     tier: str
     answer: Answer
     verdict: Verdict | None
+    checked: bool
     attempts: tuple[Attempt, ...]
     cost: Cost
     latency: float
@@ -88,6 +93,8 @@ class Result:
         text = " ".join(self.text.split())
         shown = text if len(text) <= 60 else f"{text[:57]}..."
         what = "accepted" if self.accepted else "NOT accepted"
+        if not self.checked:
+            what += " unchecked"
         steps = f"{self.escalations} escalation{'' if self.escalations == 1 else 's'}"
         return f"{what} by {self.tier}: {shown!r} ({steps}, {self.latency:.2f} s, {self.cost})"
 
@@ -95,4 +102,9 @@ class Result:
         """The attempts as a table: tier, what happened, why, time, cost."""
         from cascade.explain import table
 
-        return table(self.attempts, total=(self.latency, self.cost))
+        return table(self.attempts, total=(self.latency, self.cost), winner=self.winner)
+
+    @property
+    def winner(self) -> Attempt:
+        """The attempt whose answer this is."""
+        return next(attempt for attempt in self.attempts if attempt.answer is self.answer)

@@ -40,7 +40,7 @@ from cascade.events import (
 )
 from cascade.result import Kind
 from cascade.standing import ALIVE, NEVER, AttemptState, Phase, Slot, TierState
-from cascade.verdict import Verdict
+from cascade.verdict import TOO_LATE, Verdict
 
 
 class State:
@@ -427,9 +427,7 @@ class State:
 
 
 def _too_late(plan: TierPlan) -> Verdict:
-    return Verdict.abstain(
-        f"the check took longer than {plan.verify_timeout:g} s", code="check.timeout"
-    )
+    return Verdict.abstain(f"the check took longer than {plan.verify_timeout:g} s", code=TOO_LATE)
 
 
 def _score(verdict: Verdict | None) -> float:

@@ -10,6 +10,7 @@ from cascade.errors import PromptError, nearest
 
 Content = str | Sequence[Mapping[str, Any]] | None
 
+_ROLES = ("assistant", "developer", "system", "tool", "user")
 _MESSAGE_KEYS = ("role", "content", "name", "tool_calls", "tool_call_id")
 
 
@@ -60,6 +61,8 @@ class Message:
         role = value.get("role")
         if not isinstance(role, str):
             raise PromptError(f"a message needs a 'role'; got the keys {sorted(value)}")
+        if role not in _ROLES:
+            raise PromptError(f"message role {role!r}: {nearest(role, _ROLES)}")
         return cls(
             role,
             value.get("content"),

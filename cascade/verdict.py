@@ -13,6 +13,10 @@ from cascade.types import Answer, Request
 Outcome = Literal["accepted", "rejected", "abstained"]
 
 
+CRASH = "check.crash"
+TOO_LATE = "check.timeout"
+"""Codes of the abstentions that the engine makes of a check that crashed or took too long."""
+
 MAX_REASON = 1000
 """Characters of a reason: it goes into prompts, logs and errors, and may quote the answer."""
 
@@ -113,6 +117,8 @@ class Verifier(Protocol):
     ``response_format() -> Mapping``
         the chat-completions ``response_format`` under which a model can only answer in the
         right form; a tier's ``constrain`` needs it.
+    ``models``
+        the models it calls itself, so that a wrong one shows at load.
     ``verify_group(request, answers) -> Sequence[Verdict]``
         judges the answers of an ensemble together, one verdict an answer, in order. Without
         it each answer is judged by itself.

@@ -107,5 +107,21 @@ async def test_nothing_is_rendered_that_nobody_reads(
         raise AssertionError("rendered")
 
     caplog.set_level(logging.WARNING)
-    monkeypatch.setattr("cascade.engine.CallLog", fail)
+    monkeypatch.setattr("cascade.logs.attempt_record", fail)
     await run(policy())
+
+
+async def test_a_check_that_crashes_is_a_warning_with_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def crash(answer: object) -> bool:
+        raise ZeroDivisionError("in the check")
+
+    caplog.set_level(logging.WARNING)
+    broken = Tier(ScriptedModel("x", name="a"), verify=crash)
+    await run(Policy("p", [broken, Tier(ScriptedModel("y", name="b"))]))
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "the verifier crashed: ZeroDivisionError: in the check" in record.getMessage()
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError

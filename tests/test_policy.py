@@ -14,6 +14,7 @@ from cascade.errors import (
     UnknownProviderError,
 )
 from cascade.testing import ScriptedModel
+from cascade.verifiers import Judge, Length
 
 
 def yes(answer: object) -> bool:
@@ -45,7 +46,7 @@ def tiers(*names: str) -> list[Tier]:
         ({"verify": None, "threshold": 0.5}, "threshold=0.5: needs a 'verify' beside it"),
         ({"verify": None, "repairs": 1}, "repairs=1: needs a 'verify' beside it"),
         ({"verify": None, "constrain": True}, "constrain=True: needs a 'verify' beside it"),
-        ({"verify": None, "samples": 3}, "several answers need a judge"),
+        ({"verify": None, "samples": 3}, "samples=3: .* several answers need one"),
     ],
 )
 def test_a_tier_refuses_what_cannot_work(settings: dict[str, Any], message: str) -> None:
@@ -174,3 +175,29 @@ def test_errors_name_their_place() -> None:
     error = CascadeError("it broke", policy="p", tier="t", attempt=3)
     assert str(error) == "policy 'p', tier 't', attempt 3: it broke"
     assert str(CascadeError("it broke")) == "it broke"
+
+
+@pytest.mark.anyio
+async def test_a_verifiers_own_models_are_bound_too() -> None:
+    judged = Tier(
+        ScriptedModel("x"),
+        verify=Length(min_chars=1) & Judge("opnai:gpt-5", rubric="good"),
+        name="t",
+    )
+    async with Engine() as engine:
+        with pytest.raises(UnknownProviderError, match="did you mean 'openai'") as caught:
+            engine.bind(Policy("p", [judged]))
+    assert (caught.value.policy, caught.value.tier) == ("p", "t")
+
+
+@pytest.mark.anyio
+async def test_a_base_url_with_the_path_of_the_call_is_refused() -> None:
+    tier = Tier("openai:m", base_url="http://127.0.0.1:1/v1/chat/completions")
+    async with Engine() as engine:
+        with pytest.raises(ConfigError, match="leave that off"):
+            engine.bind(Policy("p", [tier]))
+
+
+def test_a_verifier_given_by_name_in_code_is_explained() -> None:
+    with pytest.raises(ConfigError, match=r"make\('json_schema'"):
+        Tier("openai:m", verify="json_schema")  # type: ignore[arg-type]

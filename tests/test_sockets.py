@@ -15,6 +15,7 @@ from cascade import (
     DeadlineExceededError,
     Engine,
     Policy,
+    Price,
     Request,
     Tier,
     cascade,
@@ -183,3 +184,14 @@ async def test_a_provider_may_be_told_not_to_keep_connections(server: FaultyServ
         for _ in range(2):
             await wire.complete(Call("quick", Request.of("hi")))
     assert server.connections_made == 2
+
+
+async def test_what_never_reached_a_server_cost_nothing() -> None:
+    with FaultyServer() as gone:
+        url = gone.base_url
+    price = Price(input=1.0, output=1.0)
+    policy = Policy("p", [Tier("openai:m", base_url=url, price=price, retries=0)])
+    async with Engine() as engine:
+        with pytest.raises(CascadeExhausted) as caught:
+            await engine.run(policy, "hi")
+    assert caught.value.attempts[0].cost.high == 0.0

@@ -235,12 +235,17 @@ class ClientErrors:
     def mapped(self, error: Exception, *, where: str, secret: str | None) -> ProviderError:
         """This project's error for one of ``any``. ``where`` is the host and port."""
         cause = one_line(_cause(error), secret)
+        connecting = "Connect" in type(error).__name__
+        mapped: ProviderError
         if isinstance(error, self._timeout):
-            what = "connecting to" if "Connect" in type(error).__name__ else "waiting for"
-            return errors.APITimeoutError(f"timed out {what} {where}")
-        if isinstance(error, self._connect):
-            return APIConnectionError(f"cannot connect to {where}: {cause}")
-        return APIConnectionError(f"the connection to {where} broke: {cause}")
+            what = "connecting to" if connecting else "waiting for"
+            mapped = errors.APITimeoutError(f"timed out {what} {where}")
+        elif isinstance(error, self._connect):
+            mapped = APIConnectionError(f"cannot connect to {where}: {cause}")
+        else:
+            mapped = APIConnectionError(f"the connection to {where} broke: {cause}")
+        mapped.sent = not connecting
+        return mapped
 
 
 def _cause(error: BaseException) -> str:

@@ -26,6 +26,7 @@ from cascade.providers._sse import MAX_EVENT_BYTES, Event, SSEDecoder
 from cascade.providers.http import TIMEOUT
 from cascade.types import Answer
 
+_PATH: Final = "/chat/completions"
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 
 _MAX_BODY = 64_000_000  # bytes of one stream; tokens with 20 alternatives take 2 kB each
@@ -71,7 +72,9 @@ class OpenAIProvider:
             url_variable="OPENAI_BASE_URL",
             key_variable="OPENAI_API_KEY",
         )
-        self._url = self._endpoint.path("/chat/completions")
+        if self._endpoint.url.endswith(_PATH):
+            raise ConfigError(f"base_url ends in {_PATH}: leave that off, it is added to each call")
+        self._url = self._endpoint.path(_PATH)
         self._headers = _Headers(self._endpoint.key, keep_alive)
 
     def __repr__(self) -> str:

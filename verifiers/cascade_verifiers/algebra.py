@@ -69,6 +69,7 @@ class _Composite(Composable):
             else:
                 parts.append(as_verifier(check))
         self.parts: tuple[Verifier, ...] = tuple(parts)
+        self.models = tuple(model for part in parts for model in getattr(part, "models", ()))
         costs = [_COST_ORDER.index(_cost_class(part)) for part in parts]
         self.cost_class = _COST_ORDER[max(costs)]
         self._order = sorted(range(len(parts)), key=costs.__getitem__)

@@ -113,6 +113,7 @@ class Judge(Composable):
         if constrain and params and "response_format" in params:
             raise ConfigError("params: has a response_format; give constrain=False beside it")
         self.model = model
+        self.models = (model,)
         self.rubric = rubric.strip()
         self.threshold = threshold
         self.timeout = timeout

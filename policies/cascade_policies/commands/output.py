@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,7 +35,9 @@ def complain(text: str) -> None:
     sys.stderr.write(f"cascade: {printable(text)}\n")
 
 
-def show_attempts(attempts: Sequence[Attempt], latency: float, cost: Cost) -> None:
+def show_attempts(
+    attempts: Sequence[Attempt], latency: float, cost: Cost, winner: Attempt | None = None
+) -> None:
     """The table of attempts, on standard error so that pipes get the answer alone."""
     from rich.console import Console
 
@@ -45,8 +46,7 @@ def show_attempts(attempts: Sequence[Attempt], latency: float, cost: Cost) -> No
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
         console.width = WIDTH
-    clean = [replace(attempt, reason=printable(attempt.reason)) for attempt in attempts]
-    console.print(rich_table(clean, total=(latency, cost)))
+    console.print(rich_table(attempts, total=(latency, cost), winner=winner))
 
 
 @contextmanager

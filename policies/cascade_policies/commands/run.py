@@ -63,7 +63,7 @@ def run(
             _explain_failure(error)
         raise
     if explain:
-        show_attempts(result.attempts, result.latency, result.cost)
+        show_attempts(result.attempts, result.latency, result.cost, result.winner)
     if json:
         from cascade_policies.commands.shape import result_shape, write_json
 
