@@ -20,13 +20,23 @@ V = TypeVar("V")
 
 
 async def check(
-    engine: Engine, verifier: Verifier, request: Request, attempt: LiveAttempt
+    engine: Engine,
+    verifier: Verifier,
+    request: Request,
+    attempt: LiveAttempt,
+    before_waiting: Callable[[], None] | None = None,
 ) -> Verdict:
-    """The verdict on one answer; an abstention with the reason when the verifier crashes."""
-    answer = attempt.answer
-    assert answer is not None
+    """The verdict on one answer; an abstention with the reason when the verifier crashes.
+
+    ``before_waiting`` is called when the verdict has to be waited for.
+    """
     verdict = await _guarded(
-        engine, attempt.spent, lambda: verifier.verify(request, answer), _verdict
+        engine,
+        attempt.spent,
+        verifier.verify,
+        (request, attempt.answer),
+        _verdict,
+        before_waiting,
     )
     return verdict if isinstance(verdict, Verdict) else _crash(verdict, attempt)
 
@@ -49,7 +59,7 @@ async def check_group(
     spent: list[Cost] = []
     verdicts: tuple[Verdict, ...] = ()
     try:
-        made = await _guarded(engine, spent, lambda: verify_group(request, answers), verdicts_of)
+        made = await _guarded(engine, spent, verify_group, (request, answers), verdicts_of)
         if isinstance(made, tuple):
             verdicts = made
         else:
@@ -62,13 +72,21 @@ async def check_group(
 
 
 async def _guarded(
-    engine: Engine, spent: list[Cost], call: Callable[[], Any], read: Callable[[Any], V]
+    engine: Engine,
+    spent: list[Cost],
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    read: Callable[[Any], V],
+    before_waiting: Callable[[], None] | None = None,
 ) -> V | BaseException:
-    """What ``read`` makes of the call's value; the exception when there is one."""
+    """What ``read`` makes of the function's value; the exception when there is one."""
     token = current_check.set(Check(engine, spent))
     try:
-        value = call()
-        if inspect.isawaitable(value):
+        value = function(*arguments)
+        # Verdicts come first: most checks are sync, and asking what is awaitable is slow.
+        if not isinstance(value, Verdict) and inspect.isawaitable(value):
+            if before_waiting is not None:
+                before_waiting()
             value = await value
         return read(value)
     except (Exception, asyncio.CancelledError) as error:

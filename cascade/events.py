@@ -1,6 +1,7 @@
 """The words between the state machine and its drivers: a plan, events in, actions out.
 
-Times are absolute seconds on the driver's clock, whatever its zero.
+Times are absolute seconds on the driver's clock, whatever its zero. Events and actions are not
+frozen, though nobody changes one: a call makes a dozen of them, and freezing doubles their cost.
 """
 
 from __future__ import annotations
@@ -66,14 +67,14 @@ class Plan:
 # Events
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Begin:
     """The call begins."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Held:
     """The attempt waits for something that is not its own doing; its timeout does not run."""
 
@@ -81,7 +82,7 @@ class Held:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Began:
     """The attempt waits no longer; its timeout runs from now."""
 
@@ -89,7 +90,7 @@ class Began:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answered:
     """The model answered."""
 
@@ -97,7 +98,7 @@ class Answered:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Declined:
     """The tier says "not mine": it is out, and nothing went wrong."""
 
@@ -105,7 +106,7 @@ class Declined:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Failed:
     """The attempt failed; ``delay`` is how long to wait before a retry."""
 
@@ -115,7 +116,7 @@ class Failed:
     delay: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Judged:
     """Verdicts on attempts of one `Judge`: on all of them at once, or as they come."""
 
@@ -124,14 +125,14 @@ class Judged:
     verdicts: tuple[Verdict, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Elapsed:
     """The time of the last `WakeAt` has come."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Aborted:
     """The caller was cancelled."""
 
@@ -144,7 +145,7 @@ Event = Begin | Held | Began | Answered | Declined | Failed | Judged | Elapsed |
 # Actions
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Start:
     """Call a model.
 
@@ -167,7 +168,7 @@ class Start:
     deadline: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Judge:
     """Judge these answers of one tier together."""
 
@@ -175,7 +176,7 @@ class Judge:
     attempts: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cancel:
     """Stop what runs for this attempt, its call or its check."""
 
@@ -183,14 +184,14 @@ class Cancel:
     reason: CancelReason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WakeAt:
     """Send `Elapsed` at this time, instead of the time asked for before; infinite for never."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finish:
     """The call is over.
 

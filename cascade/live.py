@@ -53,6 +53,25 @@ Job = Start | Judge
 class LiveCall:
     """One call being run; made by `Engine.run`, which also turns it into a result."""
 
+    __slots__ = (
+        "_engine",
+        "_open",
+        "_pending",
+        "_rendered",
+        "_tasks",
+        "_timer",
+        "_variables",
+        "attempts",
+        "began",
+        "clock",
+        "ended",
+        "name",
+        "on_end",
+        "request",
+        "state",
+        "tiers",
+    )
+
     def __init__(
         self,
         engine: Engine,
@@ -103,8 +122,11 @@ class LiveCall:
             with anyio.CancelScope(deadline=self.state.wake) as self._timer:
                 # Once the timer has fired, nothing new may start under it.
                 while self._pending and not self._timer.cancel_called:
-                    self._feed(await self._perform(self._pending.pop(0)))
+                    event = await self._perform(self._pending.pop(0))
+                    if event is not None:
+                        self._pending += self._handle(event)
                 if not self._pending and self.state.finish is None:
+                    self._arm()
                     await anyio.sleep_forever()  # until a retry is due
             if self._timer.cancelled_caught:
                 self._feed(self._elapsed())
@@ -125,12 +147,18 @@ class LiveCall:
     def _elapsed(self) -> Elapsed:
         return Elapsed(self.clock())
 
-    def _feed(self, event: Event | None) -> None:
+    def _feed(self, event: Event) -> None:
         """Take an event in, and have its jobs begun, or done next when running inline."""
-        if event is not None:
-            self._pending += self._handle(event)
+        self._pending += self._handle(event)
         if self._tasks is not None:
             self._spawn_pending()
+        else:
+            self._arm()
+
+    def _arm(self) -> None:
+        """Set the timer of a call that runs inline; it need be right only while it waits."""
+        if self._timer is not None and self._timer.deadline != self.state.wake:
+            self._timer.deadline = self.state.wake
 
     def _spawn_pending(self) -> None:
         assert self._tasks is not None
@@ -185,7 +213,7 @@ class LiveCall:
                 if attempt.scope is not None:
                     attempt.scope.cancel()
             case WakeAt():
-                if self._timer is not None:
+                if self._tasks is not None and self._timer is not None:
                     self._timer.deadline = action.at
             case Finish():
                 if self._tasks is not None and self._timer is not None:
@@ -202,9 +230,11 @@ class LiveCall:
 
     async def _perform(self, job: Job) -> Event | None:
         """Do the job; what came of it, or None when that was told already."""
-        if isinstance(job, Start):
-            return await self._call(job)
-        return await self._judge(job)
+        if isinstance(job, Judge):
+            return await self._judge(job)
+        if self._tasks is None:
+            self._arm()
+        return await self._call(job)
 
     async def _call(self, job: Start) -> Event:
         attempt = self.attempts[job.attempt]
@@ -259,7 +289,8 @@ class LiveCall:
         if group is not None and self.state.plan.tiers[job.tier].members > 1:
             verdicts = await check_group(self._engine, group, self.request, attempts)
         elif len(attempts) == 1:
-            verdicts = (await check(self._engine, verifier, self.request, attempts[0]),)
+            arm = self._arm if self._tasks is None else None
+            verdicts = (await check(self._engine, verifier, self.request, attempts[0], arm),)
         else:
             async with anyio.create_task_group() as tasks:
                 for id_ in job.attempts:

@@ -67,8 +67,9 @@ def _has_reader() -> bool:
     """Whether a handler other than our own silent one would see an event."""
     logger: logging.Logger | None = _standard
     while logger is not None:
-        if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
-            return True
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.NullHandler):
+                return True
         logger = logger.parent if logger.propagate else None
     return False
 
@@ -85,8 +86,8 @@ class CallLog:
     @classmethod
     def of(cls, call: LiveCall) -> CallLog | None:
         """The log of a call, or None when nobody would read any of it."""
-        inform, warn = emitter(logging.INFO), emitter(logging.WARNING)
-        return None if warn is None else cls(call, inform, warn)
+        warn = emitter(logging.WARNING)
+        return None if warn is None else cls(call, emitter(logging.INFO), warn)
 
     def __init__(self, call: LiveCall, inform: Emit | None, warn: Emit) -> None:
         self.result: Result | None = None

@@ -111,7 +111,7 @@ def find_provider(name: str) -> ProviderFactory:
         return _registered[name]
     point = entry_points_of(ENTRY_POINTS).get(name)
     if point is None:
-        raise UnknownProviderError(f"provider {name!r}: {nearest(name, provider_names())}")
+        raise UnknownProviderError(f"provider {name!r}: {nearest(name.lower(), provider_names())}")
     factory: ProviderFactory = point.load()
     return factory
 

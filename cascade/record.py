@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from cascade.live import LiveCall
     from cascade.verdict import Verdict
 
+_UNKNOWN = Cost.unknown()
+
 _CANCELLED: dict[CancelReason | None, str] = {
     "outrun": "another tier was accepted first",
     "replica": "its twin answered first",
@@ -99,7 +101,8 @@ def result(call: LiveCall, *, best: bool) -> Result:
 
 def attempt_cost(attempt: LiveAttempt) -> Cost:
     """What an attempt cost, its check included."""
-    return _call_cost(attempt) + _check_cost(attempt)
+    call, check = _call_cost(attempt), _check_cost(attempt)
+    return call if check is FREE else call + check
 
 
 def _call_cost(attempt: LiveAttempt) -> Cost:
@@ -108,7 +111,7 @@ def _call_cost(attempt: LiveAttempt) -> Cost:
         return FREE
     if attempt.answer is not None:
         if target.price is None:
-            return Cost.unknown()
+            return _UNKNOWN
         return billing.answered(target.price, attempt.request, attempt.answer)
     if isinstance(error, ProviderError) and (not error.sent or (error.status or 0) >= 400):
         return FREE  # neither what never arrived nor an error status is billed

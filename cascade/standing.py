@@ -75,16 +75,16 @@ class Slot:
 
 
 class TierState:
-    """One tier of the call."""
+    """One tier of the call, from its start."""
 
     __slots__ = ("chosen", "index", "judge_by", "judging", "plan", "repairs", "slots", "status")
 
     def __init__(self, index: int, plan: TierPlan) -> None:
         self.index = index
         self.plan = plan
-        self.status: Literal["pending", "open", "accepted", "out"] = "pending"
+        self.status: Literal["open", "accepted", "out"] = "open"
         self.repairs = plan.repairs
-        self.slots: list[Slot] = []
+        self.slots = [Slot(member, plan.retries) for member in range(plan.members)]
         self.judging: list[AttemptState] = []
         self.judge_by = NEVER
         self.chosen: AttemptState | None = None

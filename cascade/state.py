@@ -57,13 +57,29 @@ class State:
         wake: the time of the last `WakeAt`.
     """
 
+    __slots__ = (
+        "_actions",
+        "_deadline",
+        "_grace_at",
+        "_next",
+        "_next_at",
+        "_now",
+        "_tiers",
+        "_winner",
+        "attempts",
+        "escalations",
+        "finish",
+        "plan",
+        "wake",
+    )
+
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.attempts: list[AttemptState] = []
         self.finish: Finish | None = None
         self.escalations = 0
         self.wake = NEVER
-        self._tiers = [TierState(index, tier) for index, tier in enumerate(plan.tiers)]
+        self._tiers: list[TierState] = []  # those that were started
         self._next = plan.first
         self._next_at = NEVER
         self._winner: TierState | None = None
@@ -78,7 +94,7 @@ class State:
             return []
         self._now = event.at
         self._actions = []
-        if not isinstance(event, (Begin, Aborted)):
+        if self.wake <= event.at and not isinstance(event, Aborted):
             self._expire()
         if self.finish is None:
             self._dispatch(event)
@@ -162,8 +178,11 @@ class State:
             attempt = self.attempts[id_]
             if attempt.phase == "judging" and attempt.verdict is None:
                 attempt.verdict = verdict
-        tier = self._tiers[self.attempts[event.attempts[0]].tier]
-        if tier.judging and all(attempt.verdict is not None for attempt in tier.judging):
+        tier = self._place(self.attempts[event.attempts[0]])[0]
+        for attempt in tier.judging:
+            if attempt.verdict is None:
+                return
+        if tier.judging:
             self._decide(tier)
 
     # Timers
@@ -223,15 +242,14 @@ class State:
     # Tiers and attempts
 
     def _start_tier(self) -> None:
-        tier = self._tiers[self._next]
+        tier = TierState(self._next, self.plan.tiers[self._next])
+        self._tiers.append(tier)
         self._next += 1
         self._next_at = NEVER
-        if self._next < len(self._tiers):
+        if self._next < len(self.plan.tiers):
             delay = self.plan.delays[self._next]
             if delay is not None:
                 self._next_at = self._now + delay
-        tier.status = "open"
-        tier.slots = [Slot(member, tier.plan.retries) for member in range(tier.plan.members)]
         for slot in tier.slots:
             self._start(tier, slot, "first")
         if self._next_at <= self._now:
@@ -286,9 +304,12 @@ class State:
 
     def _settle(self, tier: TierState) -> None:
         """Once every member has an answer or is out: judge what there is."""
-        if not all(slot.out or slot.answer is not None for slot in tier.slots):
-            return
-        answered = [slot.answer for slot in tier.slots if slot.answer is not None]
+        answered = []
+        for slot in tier.slots:
+            if slot.answer is not None:
+                answered.append(slot.answer)
+            elif not slot.out:
+                return
         if not answered:
             self._out(tier)
         elif tier.plan.judged:
@@ -296,7 +317,7 @@ class State:
                 attempt.phase = "judging"
             tier.judging = answered
             tier.judge_by = self._until(tier.plan.verify_timeout)
-            self._actions.append(Judge(tier.index, tuple(attempt.id for attempt in answered)))
+            self._actions.append(Judge(tier.index, tuple([attempt.id for attempt in answered])))
         else:
             for spare in answered[1:]:
                 self._cancel(spare, "outrun")
@@ -347,7 +368,7 @@ class State:
                 self._conclude("accepted")
         elif any(other.status == "open" for other in self._tiers):
             pass  # one that was started is still undecided
-        elif self._next < len(self._tiers):
+        elif self._next < len(self.plan.tiers):
             self.escalations += 1
             self._start_tier()
         else:
@@ -361,10 +382,11 @@ class State:
             self._conclude("accepted")
             return
         # No higher tier can win any more; the lower ones may, within the grace.
-        self._next = len(self._tiers)
+        self._next = len(self.plan.tiers)
         self._next_at = NEVER
-        for other in self._tiers[tier.index + 1 :]:
-            self._cancel_tier(other, "outrun")
+        for other in self._tiers:
+            if other.index > tier.index:
+                self._cancel_tier(other, "outrun")
         if self.plan.grace is not None and self._grace_at == NEVER:
             self._grace_at = self._now + self.plan.grace
             if self._grace_at <= self._now:
@@ -372,7 +394,12 @@ class State:
 
     def _contested(self, winner: TierState) -> bool:
         """Whether a tier below the winner may still be accepted."""
-        return any(tier.status == "open" for tier in self._tiers[: winner.index])
+        for tier in self._tiers:
+            if tier is winner:
+                break
+            if tier.status == "open":
+                return True
+        return False
 
     # Endings
 
@@ -422,7 +449,7 @@ class State:
         return max(rejected, key=lambda a: (_score(a.verdict), a.tier, a.id), default=None)
 
     def _place(self, attempt: AttemptState) -> tuple[TierState, Slot]:
-        tier = self._tiers[attempt.tier]
+        tier = self._tiers[attempt.tier - self.plan.first]
         return tier, tier.slots[attempt.member]
 
 

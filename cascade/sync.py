@@ -6,7 +6,7 @@ import atexit
 import os
 import threading
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Unpack
 
 import anyio
@@ -42,23 +42,31 @@ def cascade_sync(
         ConfigError: called on that very loop, by a sync verifier say, where it could only wait
             for itself.
     """
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
+    scope: list[anyio.CancelScope] = []
 
     async def call() -> Result:
-        try:
-            return await cascade(policy, prompt, start=start, variables=variables, **overrides)
-        finally:
-            ended.set()
+        with anyio.CancelScope() as own:
+            scope.append(own)
+            begun.set()
+            try:
+                return await cascade(policy, prompt, start=start, variables=variables, **overrides)
+            finally:
+                ended.set()
+        raise CancelledError
+
+    async def cancel() -> None:
+        scope[0].cancel()
 
     portal = _running_portal()
     if portal._event_loop_thread_id == threading.get_ident():  # it has no public name
         raise ConfigError("cascade_sync() would wait for itself here: use 'await cascade(...)'")
-    future = portal.start_task_soon(call)
     try:
-        return future.result()
+        return portal.start_task_soon(call).result()
     except BaseException:
-        if not future.done():
-            future.cancel()
+        # An interrupt may come before there is a future to cancel, so the scope is what counts.
+        if begun.is_set() and not ended.is_set():
+            portal.start_task_soon(cancel)
             ended.wait(CLEANUP_TIMEOUT)
         raise
 
