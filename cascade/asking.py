@@ -24,6 +24,19 @@ from cascade.provider import Call
 from cascade.types import Answer, Request
 from cascade.verdict import Verdict, shorten
 
+FIRST_LOOK = 16
+GROWTH = 1.25
+"""A prefix check looks at this many characters first, and again at every growth by a quarter:
+the texts it sees add up to at most five times the whole."""
+
+
+class HopelessAnswer(Exception):  # noqa: N818  (no error: a verdict that came early)
+    """Raised through a provider's stream to close it: the answer cannot be accepted any more."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.reason)
+        self.verdict = verdict
+
 
 class LiveAttempt:
     """What is known of a call beside what the state machine knows."""
@@ -37,11 +50,15 @@ class LiveAttempt:
         "crash",
         "error",
         "first_at",
+        "next_look",
+        "prefix",
         "request",
         "scope",
+        "size",
         "spent",
         "target",
         "verdict",
+        "whole",
     )
 
     def __init__(self, target: Target, request: Request, clock: Callable[[], float]) -> None:
@@ -51,7 +68,11 @@ class LiveAttempt:
         self.begun: float | None = None
         self.first_at: float | None = None
         self.chunks: list[str] = []
+        self.size = 0
+        self.prefix: Callable[[str], Verdict | None] | None = None
+        self.next_look: float = FIRST_LOOK
         self.answer: Answer | None = None
+        self.whole = True
         self.verdict: Verdict | None = None
         self.error: CascadeError | None = None
         self.crash: BaseException | None = None
@@ -66,6 +87,29 @@ class LiveAttempt:
         if self.first_at is None:
             self.first_at = self.clock()
         self.chunks.append(text)
+        if self.prefix is not None:
+            self.size += len(text)
+            if self.size >= self.next_look:
+                self.next_look = self.size * GROWTH
+                self._look(self.prefix)
+
+    def _look(self, prefix: Callable[[str], Verdict | None]) -> None:
+        try:
+            verdict = prefix("".join(self.chunks))
+        except Exception as error:  # noqa: BLE001  (a verifier is anyone's code)
+            self.crash = error
+            self.prefix = None  # the whole answer will be judged all the same
+            return
+        if verdict is not None and verdict.outcome == "rejected":
+            raise HopelessAnswer(verdict)
+
+    def cut_off(self, verdict: Verdict) -> None:
+        """Keep what had come when the answer was found to be hopeless, and why it was."""
+        assert self.begun is not None
+        first = None if self.first_at is None else self.first_at - self.begun
+        self.answer = Answer("".join(self.chunks)).timed(self.clock() - self.begun, first)
+        self.verdict = verdict
+        self.whole = False
 
 
 async def ask(attempt: LiveAttempt, *, allow_truncated: bool = False) -> Answer | None:

@@ -126,6 +126,7 @@ class BoundTier:
         "_prompt",
         "_system",
         "plan",
+        "prefix",
         "targets",
         "tier",
         "variables",
@@ -145,6 +146,7 @@ class BoundTier:
             error.policy = error.policy or policy
             error.tier = error.tier or tier.name
             raise
+        self.prefix = getattr(self.verifier, "prefix", None)
         self.targets = tuple((target, *stand_ins) for target in own)
         self._prompt = None if tier.prompt is None else Template(tier.prompt)
         self._system = None if tier.system is None else Template(tier.system)

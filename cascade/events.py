@@ -107,6 +107,15 @@ class Declined:
 
 
 @dataclass(slots=True)
+class Refused:
+    """The answer was rejected while it was still being generated."""
+
+    at: float
+    attempt: int
+    verdict: Verdict
+
+
+@dataclass(slots=True)
 class Failed:
     """The attempt failed; ``delay`` is how long to wait before a retry."""
 
@@ -139,7 +148,7 @@ class Aborted:
     at: float
 
 
-Event = Begin | Held | Began | Answered | Declined | Failed | Judged | Elapsed | Aborted
+Event = Begin | Held | Began | Answered | Declined | Refused | Failed | Judged | Elapsed | Aborted
 
 
 # Actions

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import TaskGroup
 
-from cascade.asking import LiveAttempt, ask, failure
+from cascade.asking import HopelessAnswer, LiveAttempt, ask, failure
 from cascade.backoff import full_jitter
 from cascade.bind import BoundTier
 from cascade.checking import check, check_group
@@ -37,6 +37,7 @@ from cascade.events import (
     Judge,
     Judged,
     Plan,
+    Refused,
     Start,
     WakeAt,
 )
@@ -240,6 +241,7 @@ class LiveCall:
         attempt = self.attempts[job.attempt]
         try:
             attempt.request = self._render(job)
+            attempt.prefix = self.tiers[job.tier].prefix
             if attempt.target.ready is not None:
                 self._feed(Held(self.clock(), job.attempt))
                 await attempt.target.ready(attempt.target.model)
@@ -247,6 +249,9 @@ class LiveCall:
                 if self.state.attempts[job.attempt].ended is not None:
                     return self._elapsed()  # it was given up while it waited
             answer = await ask(attempt, allow_truncated=self.tiers[job.tier].tier.allow_truncated)
+        except HopelessAnswer as hopeless:
+            attempt.cut_off(hopeless.verdict)
+            return Refused(self.clock(), job.attempt, hopeless.verdict)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (see `failure`)
             return self._fail(job, await failure(error, attempt.target.name))
         if answer is None:

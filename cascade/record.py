@@ -109,7 +109,7 @@ def _call_cost(attempt: LiveAttempt) -> Cost:
     target, error = attempt.target, attempt.error
     if attempt.begun is None or target.free:
         return FREE
-    if attempt.answer is not None:
+    if attempt.answer is not None and attempt.whole:
         if target.price is None:
             return _UNKNOWN
         return billing.answered(target.price, attempt.request, attempt.answer)

@@ -31,6 +31,7 @@ class AttemptState:
         "started",
         "tier",
         "verdict",
+        "whole",
     )
 
     def __init__(self, action: Start, started: float) -> None:
@@ -45,6 +46,7 @@ class AttemptState:
         self.started = started
         self.ended: float | None = None
         self.verdict: Verdict | None = None
+        self.whole = True  # False when the answer was rejected before it was all there
 
 
 class Slot:

@@ -34,6 +34,7 @@ from cascade.events import (
     Judged,
     Outcome,
     Plan,
+    Refused,
     Start,
     TierPlan,
     WakeAt,
@@ -118,6 +119,8 @@ class State:
                 self._failed(event)
             case Declined():
                 self._declined(event)
+            case Refused():
+                self._refused(event)
             case Held():
                 self._held(event)
             case Began():
@@ -149,8 +152,18 @@ class State:
 
     def _answered(self, event: Answered) -> None:
         attempt = self.attempts[event.attempt]
-        if attempt.phase not in ("running", "waiting"):
-            return
+        if attempt.phase in ("running", "waiting"):
+            self._take(attempt)
+
+    def _refused(self, event: Refused) -> None:
+        attempt = self.attempts[event.attempt]
+        if attempt.phase in ("running", "waiting"):
+            attempt.verdict = event.verdict
+            attempt.whole = False
+            self._take(attempt)
+
+    def _take(self, attempt: AttemptState) -> None:
+        """Take the attempt's answer as its member's."""
         tier, slot = self._place(attempt)
         attempt.phase = "answered"
         slot.live.remove(attempt)
@@ -316,8 +329,12 @@ class State:
             for attempt in answered:
                 attempt.phase = "judging"
             tier.judging = answered
-            tier.judge_by = self._until(tier.plan.verify_timeout)
-            self._actions.append(Judge(tier.index, tuple([attempt.id for attempt in answered])))
+            unjudged = tuple([attempt.id for attempt in answered if attempt.verdict is None])
+            if unjudged:
+                tier.judge_by = self._until(tier.plan.verify_timeout)
+                self._actions.append(Judge(tier.index, unjudged))
+            else:
+                self._decide(tier)
         else:
             for spare in answered[1:]:
                 self._cancel(spare, "outrun")
@@ -445,7 +462,7 @@ class State:
 
     def _best(self) -> AttemptState | None:
         """The best-scored rejected answer; among equals the strongest tier's latest."""
-        rejected = [a for a in self.attempts if a.phase == "rejected" and a.verdict is not None]
+        rejected = [a for a in self.attempts if a.phase == "rejected" and a.verdict and a.whole]
         return max(rejected, key=lambda a: (_score(a.verdict), a.tier, a.id), default=None)
 
     def _place(self, attempt: AttemptState) -> tuple[TierState, Slot]:

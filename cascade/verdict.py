@@ -119,6 +119,10 @@ class Verifier(Protocol):
         right form; a tier's ``constrain`` needs it.
     ``models``
         the models it calls itself, so that a wrong one shows at load.
+    ``prefix(text) -> Verdict | None``
+        looks at what has been generated so far. A rejection ends the call at once; None means
+        that the whole may still be accepted. It is asked again whenever the text has grown by
+        a quarter, so that its cost stays linear, and must be sync and quick.
     ``verify_group(request, answers) -> Sequence[Verdict]``
         judges the answers of an ensemble together, one verdict an answer, in order. Without
         it each answer is judged by itself.

@@ -25,6 +25,7 @@ from cascade.events import (
     Judge,
     Judged,
     Plan,
+    Refused,
     Start,
     TierPlan,
     WakeAt,
@@ -99,7 +100,7 @@ class World:
         self._check()
 
     def _stop_what_reported(self, event: Event) -> None:
-        if isinstance(event, Answered | Failed | Declined):
+        if isinstance(event, Answered | Failed | Declined | Refused):
             self.running.discard(event.attempt)
         elif isinstance(event, Judged):
             self.judging.difference_update(event.attempts)
@@ -192,7 +193,7 @@ def _event(draw: st.DrawFn, world: World) -> Event:
     wake = world.state.wake
     jobs = sorted(world.running)
     checks = sorted(world.judging)
-    kinds = ["answer", "fail", "decline", "hold", "begin"] if jobs else []
+    kinds = ["answer", "fail", "decline", "refuse", "hold", "begin"] if jobs else []
     kinds += ["judge", "judge"] if checks else []
     kinds += ["elapse", "elapse"] if wake < math.inf else []
     if world.state.attempts:
@@ -215,6 +216,8 @@ def _event(draw: st.DrawFn, world: World) -> Event:
         return Failed(at, attempt, draw(st.booleans()), delay)
     if kind == "decline":
         return Declined(at, attempt)
+    if kind == "refuse":
+        return Refused(at, attempt, Verdict.reject("hopeless", repairable=draw(st.booleans())))
     if kind == "hold":
         return Held(at, attempt)
     return Began(at, attempt) if kind == "begin" else Answered(at, attempt)

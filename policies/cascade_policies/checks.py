@@ -26,6 +26,8 @@ FILE = "_file"
 
 _ARGUMENT = re.compile(r"([A-Za-z_]\w*)(?:=|: )")
 _FORMS = ("use", "any", "not")
+_NOT_USE = ("name", "type", "kind", "verifier", "verify")
+"""What is written for ``use`` by mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +114,10 @@ class Checks:
     def _table(self, spec: Mapping[str, Any], path: KeyPath) -> Check:
         forms = [form for form in _FORMS if form in spec]
         if not forms:
+            wrong = next((key for key in _NOT_USE if isinstance(spec.get(key), str)), None)
+            hint = "" if wrong is None else f"; write use = instead of {wrong} ="
             raise self._document.error(
-                path, f"got {show_value(list(spec))}: needs 'use', 'any' or 'not'"
+                path, f"got {show_value(spec)}: needs 'use', 'any' or 'not'{hint}"
             )
         form = forms[0]
         if form == "use":

@@ -61,6 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code; ``arguments`` are those of the process."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     tokens, debug = _take_debug(tokens)
+    if sys.stderr is None:  # closed by whoever started us
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115  (lives as long as the process)
+    if sys.stdout is None:
+        sys.stderr.write("cascade: cannot write the answer: standard output is closed\n")
+        return 1
     try:
         code: Any = app(
             [_stdin(token) for token in tokens],
@@ -68,13 +73,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_error=False,
             result_action="return_value",
         )
-        sys.stdout.flush()
+        from cascade_policies.commands.output import write
+
+        write("")  # what cyclopts has printed may still have to be written
         return code if isinstance(code, int) else 0
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. The interpreter would complain once more when
-        # it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except SystemExit as ending:
+        # How rich ends the process when whoever reads the help has seen enough of it.
+        if isinstance(ending.__context__, BrokenPipeError):
+            return 0
+        raise
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the last resort of a process)
         from cascade_policies.commands.errors import report
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -13,8 +14,12 @@ from typing import Any
 from cascade.errors import PolicyFileError
 from cascade_policies.lines import KeyPath, find_lines
 
-_AT = re.compile(r" \(at line (\d+), column \d+\)$")
+_AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_WORD = re.compile(r"[^,\]}#\n]*")
+_NULL = frozenset({"null", "none", "nil", "undefined", "~"})
+_SECRET = re.compile(r"key|secret|password|sk-", re.IGNORECASE)
+_LONGEST = 60
 
 
 @dataclass(eq=False)
@@ -117,12 +122,37 @@ def parse_document(text: str, *, file: str, folder: Path) -> Document:
     except RecursionError:
         raise PolicyFileError("nested too deeply", file=file) from None
     except ValueError as error:
-        at = _AT.search(str(error))
-        message = f"not valid TOML: {_AT.sub('', str(error))}"
-        line = int(at.group(1)) if at else None
-        raise PolicyFileError(message, file=file, line=line) from error
+        message, line = _mistake(str(error), text)
+        raise PolicyFileError(f"not valid TOML: {message}", file=file, line=line) from error
     # tomllib counts lines after turning CRLF into LF; the scan for keys does the same.
     return Document(file, text.replace("\r\n", "\n"), data, folder)
+
+
+def _mistake(message: str, text: str) -> tuple[str, int | None]:
+    """What tomllib says, with the text it is about and a remedy, and the line."""
+    at = _AT.search(message)
+    if at is None:
+        return message, None
+    message, line = message[: at.start()], int(at[1])
+    shown = text.replace("\r\n", "\n").split("\n")[line - 1]
+    if _SECRET.search(shown):
+        # Someone's key, without its quotes.
+        return f"{message} (the line is not shown: it may hold a secret)", line
+    if message != "Invalid value":
+        return f"{message}: {_cut(shown.strip())}", line
+    found = _WORD.match(shown, int(at[2]) - 1)
+    word = found[0].strip() if found else ""
+    return f"{message}{f' {_cut(word)}' if word else ''}: {_remedy(word)}", line
+
+
+def _remedy(word: str) -> str:
+    if not word:
+        return "there is nothing after '='"
+    if word.lower() in _NULL:
+        return 'TOML has no null, write "none", or leave the key out'
+    if word.lower() in ("true", "false"):
+        return f"write {word.lower()}"
+    return "text goes in quotes"
 
 
 def show_path(path: Iterable[str | int]) -> str:
@@ -138,9 +168,30 @@ def show_path(path: Iterable[str | int]) -> str:
 
 
 def show_value(value: object) -> str:
-    """A value for a message, cut short."""
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+    """A value for a message, as TOML would have it, cut short."""
+    if isinstance(value, dict):
+        *most, last = [repr(key) for key in value] or [""]
+        names = f"{', '.join(most)} and {last}" if most else last
+        return _cut(f"a table with {names}") if last else "an empty table"
+    return _cut(_as_toml(value))
+
+
+def _as_toml(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            plain = value.isprintable() and "'" not in value
+            return f"'{value}'" if plain else json.dumps(value, ensure_ascii=False)
+        case dict():
+            return "{…}" if value else "{}"
+        case list():
+            return f"[{', '.join(map(_as_toml, value))}]"
+    return str(value)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _why(error: OSError | ValueError) -> str:

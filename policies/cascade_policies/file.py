@@ -53,7 +53,7 @@ def load_policy(path: str | Path, *, overrides: Sequence[str] = ()) -> Policy:
     Args:
         path: a TOML file; docs/policy-file.md has every key.
         overrides: changes made before the file is read strictly, like
-            ``"tiers.0.threshold=0.9"``.
+            ``"tiers.small.timeout=5"``.
 
     Raises:
         PolicyFileError: the file cannot be read or has a mistake; it names file, line and key.
@@ -159,7 +159,8 @@ def _check_models(document: Document, path: KeyPath, values: dict[str, Any]) -> 
             except ConfigError as error:
                 raise document.error(place, error.message) from error
             if provider not in (known := provider_names()):
-                raise document.error(place, f"no provider {provider!r}: {nearest(provider, known)}")
+                near = nearest(provider.lower(), known)
+                raise document.error(place, f"no provider {provider!r}: {near}")
 
 
 def _check_api_key(document: Document, path: KeyPath, values: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""``--set tiers.0.threshold=0.9``: changes to a parsed policy file before its strict reading."""
+"""``--set tiers.small.timeout=5``: changes to a parsed policy file before its strict reading."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STEP = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^.\[\]"'=\s]+)|\[(\d+)\])\s*"
 def apply_overrides(document: Document, overrides: Iterable[str]) -> None:
     """Change ``document`` as each ``key=value`` says.
 
-    A key is a path like ``tiers.0.threshold`` or, with a tier's name, ``tiers.small.threshold``;
+    A key is a path like ``tiers.0.timeout`` or, with a tier's name, ``tiers.small.timeout``;
     a name with a dot in it goes in quotes. A value is TOML, or else text as it stands.
 
     Raises:
@@ -42,7 +42,9 @@ def _parse(text: str) -> tuple[list[str], Any]:
     if not keys or text[at : at + 1] != "=" or text[at - 1] == ".":
         # The value may be a secret, so only what stands before it is shown.
         shown = text.partition("=")[0]
-        raise ConfigError(f"--set {shown!r}: write KEY=VALUE, like tiers.0.threshold=0.9")
+        raise ConfigError(
+            f"--set {shown!r}: write KEY=VALUE, like deadline=5 or tiers.small.timeout=5"
+        )
     return keys, _value(text[at + 1 :].strip())
 
 

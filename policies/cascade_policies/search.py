@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from cascade.errors import UnknownPolicyError, nearest
@@ -100,8 +101,9 @@ def _existing(path: Path) -> Path:
         return path
     if path.is_dir():
         raise UnknownPolicyError(f"{str(path)!r} is a folder; give the policy file itself")
-    near = nearest(path.name, [found.name for found in _policies(path.parent)])
-    known = f": {near}" if "did you mean" in near else ""
+    # Without the endings, which are alike in any two of them.
+    near = get_close_matches(path.stem, [found.stem for found in _policies(path.parent)], n=1)
+    known = f": did you mean {near[0] + SUFFIX!r}?" if near else ""
     raise UnknownPolicyError(f"no policy file {str(path)!r}{known}")
 
 

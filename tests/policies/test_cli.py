@@ -103,16 +103,17 @@ def test_json_is_one_object(run: Run) -> None:
     assert (code, err) == (0, "")
     shape = json.loads(out)
     assert list(shape) == [
-        "text", "parsed", "accepted", "outcome", "policy", "tier", "escalations", "latency_s",
-        "cost", "attempts",
+        "text", "parsed", "accepted", "checked", "outcome", "policy", "tier", "escalations",
+        "latency_s", "cost", "attempts",
     ]  # fmt: skip
     assert shape["text"] == "HELLO"
     assert (shape["outcome"], shape["tier"], shape["escalations"]) == ("accepted", "shout", 1)
     assert shape["cost"] == {"low": 0.0, "high": 0.0, "basis": "reported"}
+    assert shape["checked"] is False
     first, second = shape["attempts"]
     assert list(first) == [
-        "number", "tier", "model", "kind", "outcome", "reason", "started_s", "latency_s",
-        "time_to_first_token_s", "cost",
+        "number", "tier", "model", "kind", "outcome", "reason", "started_s", "waited_s",
+        "latency_s", "time_to_first_token_s", "cost",
     ]  # fmt: skip
     assert (first["number"], first["tier"], first["outcome"]) == (1, "none", "rejected")
     assert (second["model"], second["outcome"]) == ("function:cli_functions:shout", "accepted")
@@ -131,6 +132,9 @@ EXITS: list[tuple[list[str], str, int, str]] = [
     (["shout long"], "", 3, "CascadeExhausted"),
     (["crash", "shout long"], "", 3, "CascadeExhausted"),
     (["crash"], "", 5, "CascadeExhausted"),
+    (["none", "crash"], "", 5, "CascadeExhausted"),
+    (["none"], "", 3, "CascadeExhausted"),
+    (["none", "shout long", "crash"], "", 3, "CascadeExhausted"),
     (["slow"], "deadline = 0.01\n", 4, "DeadlineExceededError"),
     (["slow long"], "", 4, "DeadlineExceededError"),
 ]
@@ -158,7 +162,10 @@ def test_a_call_without_an_answer(
         (["run"], "requires an argument"),
         (["rnu"], 'Did you mean "run"?'),
         (["run", "p.toml", "a", "b"], "Put a prompt of several words in quotes."),
-        (["run", "p.toml", "a", "--explian"], "--explian"),
+        (["run", "p.toml", "a", "--explian"], "Did you mean --explain?"),
+        (["run", "p.toml", "a", "--deadline", "5"], "--set deadline=VALUE"),
+        (["run", "p.toml", "a", "--start-after=5"], "--set start_after=VALUE"),
+        (["check", "p.toml", "--threshold=5"], "--set tiers.0.threshold=VALUE"),
         (["run", "p.toml"], "no prompt: give it in quotes, as @FILE"),
         (["run", "p.toml", "  "], "the prompt is empty"),
         (["run", "p.toml", "@none.txt"], "the prompt: cannot read 'none.txt': No such file"),
@@ -300,6 +307,159 @@ def test_a_model_that_is_not_here(
     code, out, err = run("models", "path", "smollm2-135m")
     assert (code, out) == (5, "")
     assert "cascade models pull smollm2-135m" in err
+
+
+LIBRARY_MODELS = {
+    "extract": ["smollm2-135m", "qwen2.5-coder-0.5b"],
+    "classify": ["qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"],
+}
+
+
+@pytest.mark.parametrize("name", LIBRARY_MODELS)
+def test_check_says_which_weights_are_missing(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.setenv("CASCADE_HOME", str(tmp_path / "empty"))
+    monkeypatch.delenv("CASCADE_OFFLINE", raising=False)
+    code, out, err = run("check", name)
+    assert (code, err) == (0, "")
+    shown = [line for line in out.splitlines() if line.startswith("will be downloaded: ")]
+    assert [line.split()[3].strip(",") for line in shown] == LIBRARY_MODELS[name]
+    assert name != "extract" or "will be downloaded: smollm2-135m, 98 MB" in shown
+    shape = json.loads(run("check", name, "--json").out)
+    assert [it["name"] for it in shape["downloads"]] == LIBRARY_MODELS[name]
+    assert (shape["error"], shape["downloads"][0]["bytes"] > 1e6) == (None, True)
+    monkeypatch.setenv("CASCADE_OFFLINE", "1")
+    code, out, err = run("check", name)
+    assert (code, "will be downloaded" in out) == (5, False)
+    for model in LIBRARY_MODELS[name]:
+        assert f"cascade models pull {model}" in err
+    shape = json.loads(run("check", name, "--json").out)
+    assert shape["error"]["type"] == "ModelUnavailableError"
+    # A file that was put there by hand is checked when it is used.
+    (tmp_path / "empty" / "models").mkdir(parents=True)
+    for model in LIBRARY_MODELS[name]:
+        (tmp_path / "empty" / "models" / f"{model}.gguf").touch()
+    assert run("check", name).code == 0
+
+
+def test_models_that_are_missing_offline_are_no_answer(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CASCADE_HOME", str(tmp_path / "empty"))
+    monkeypatch.setenv("CASCADE_OFFLINE", "1")
+    code, out, err = run("run", "extract", "order 12")
+    assert (code, out) == (5, "")
+    assert "cascade models pull smollm2-135m" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["models", "list"], ["verifiers"], ["check", "p.toml"], ["run", "p.toml", "a", "--explain"]],
+)
+def test_a_pipe_gets_everything_without_trailing_spaces(run: Run, arguments: list[str]) -> None:
+    folder = "a_folder_with_a_rather_long_name" * 3
+    name = f"cli_functions_{'x' * 120}"
+    Path(f"{name}.py").write_text(FUNCTIONS)
+    Path(folder).mkdir()
+    path = f"{folder}/p.toml"
+    Path(path).write_text(f'[[tiers]]\nmodel = "function:{name}:shout"\n')
+    code, out, err = run(*(path if word == "p.toml" else word for word in arguments))
+    assert code == 0
+    lines = (out + err).splitlines()
+    assert lines
+    assert all(line == line.rstrip() for line in lines)
+    assert "…" not in out
+    if arguments[0] == "check":
+        assert f"file       {path}" in lines
+        assert f"model   function:{name}:shout" in lines
+    if arguments[0] == "verifiers":
+        assert any(
+            "cascade_verifiers.self_confidence:SelfConfidence  cascade-engine" in line
+            for line in lines
+        )
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_narrow_terminal_gets_whole_names(
+    run: Run, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    for name, size in (("smollm2-135m", "98 MB"), ("qwen2.5-coder-1.5b", "1,117 MB")):
+        line = next(line for line in run("models", "list").out.splitlines() if name in line)
+        assert line.startswith(f"local:{name} ")
+        assert size in line
+        assert len(line) <= width
+    lines = run("verifiers").out.splitlines()
+    assert {line.split()[0] for line in lines[1:]} >= {"json_schema", "self_confidence"}
+    assert all(len(line) <= width for line in lines[1:])  # the first has escape sequences
+    folder = Path("a_folder_with_a_rather_long_name" * 3)
+    folder.mkdir()
+    (folder / "p.toml").write_text('[[tiers]]\nmodel = "function:cli_functions:shout"\n')
+    assert f"{folder}/p.toml" in run("check", f"{folder}/p.toml").out
+
+
+def test_the_documentation_has_every_variable_and_key() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+    for name in (
+        "CASCADE_HOME", "CASCADE_OFFLINE", "CASCADE_POLICY_PATH", "CASCADE_DEBUG",
+        "CASCADE_LOCAL_LOG", "HF_ENDPOINT", "OPENAI_API_KEY", "OPENAI_BASE_URL",
+    ):  # fmt: skip
+        assert f"| `{name}` |" in text
+    for key in ("checked", "waited_s", "latency_s", "escalations", "downloads"):
+        assert f'"{key}":' in text
+
+
+def shell(command: str, *, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """A shell command in which ``cascade`` is the command line, as installed or not."""
+    line = f'cascade() {{ "{sys.executable}" -m cascade_policies.cli "$@"; }}; {command}'
+    return subprocess.run(
+        ["bash", "-c", line], input=stdin, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+@pytest.mark.parametrize("arguments", ["run p.toml a/b", "run p.toml a --json", "models list"])
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        (">&-", "cannot write the answer: standard output is closed"),
+        (">/dev/full", "cannot write the answer: no space left on device"),
+    ],
+)
+def test_output_that_cannot_be_written(
+    tmp_path: Path, arguments: str, target: str, says: str
+) -> None:
+    (tmp_path / "p.toml").write_text('[[tiers]]\nmodel = "function:os.path:basename"\n')
+    ran = shell(f"cd '{tmp_path}'; cascade {arguments} {target}")
+    assert (ran.returncode, ran.stderr) == (1, f"cascade: {says}\n")
+
+
+def test_closed_streams_that_are_not_needed_are_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text('[[tiers]]\nmodel = "function:os.path:basename"\n')
+    ran = shell(f"cascade run '{path}' a/b --explain <&- 2>&-")
+    assert (ran.returncode, ran.stdout) == (0, "b\n")
+    ran = shell(f"cascade run '{path}' <&-")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("cascade: no prompt")
+
+
+@pytest.mark.parametrize(("word", "code"), [("a", 0), ("", 3)])
+def test_a_reader_that_leaves_does_not_change_the_exit_code(
+    tmp_path: Path, word: str, code: int
+) -> None:
+    path = tmp_path / "p.toml"
+    verify = 'verify = { use = "regex", pattern = "zzz" }\n' if code else ""
+    path.write_text('[[tiers]]\nmodel = "function:os.path:basename"\n' + verify)
+    run = f"cascade run '{path}' a/b{word} --explain"
+    for line in (f"{run} 2>&1 | true", f"{run} 2>&1 | head -1", f"{run} --json 2>&1 | true"):
+        ran = shell(f"{line}; exit ${{PIPESTATUS[0]}}")
+        assert (ran.returncode, ran.stderr) == (code, ""), line
+    ran = shell("cascade --help | true; exit ${PIPESTATUS[0]}")
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 def cascade(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 
 from cascade import Answer, Policy, Price, Request, Tier
 from cascade_policies.file import PolicyFile, load_policy, load_policy_file
+from cascade_policies.search import find_policy_file
 from cascade_policies.tables import PolicyTable, TierTable
 
 DOCS = Path(__file__).parents[2] / "docs" / "policy-file.md"
@@ -221,3 +225,22 @@ def test_the_example_of_the_documentation_is_right(tmp_path: Path) -> None:
     (tmp_path / "small.md").write_text("{{prompt}}")
     policy = load_policy(write(tmp_path, example))
     assert [tier.name for tier in policy.tiers] == ["small", "large"]
+
+
+def test_the_changes_of_the_documentation_are_right(tmp_path: Path) -> None:
+    (tmp_path / "invoice.json").write_text('{"type": "object"}')
+    (tmp_path / "small.md").write_text("{{prompt}}")
+    example = DOCS.read_text(encoding="utf-8").split("```toml")[1].split("```")[0]
+    (tmp_path / "invoice.toml").write_text(example, encoding="utf-8")
+    pages = DOCS.read_text(encoding="utf-8") + DOCS.with_name("cli.md").read_text(encoding="utf-8")
+    lines = re.findall(r"cascade (?:run|check) [^`\n]*--set [^`\n]*[^`\n]", pages)
+    lines = [line for line in lines if "POLICY" not in line]
+    assert len(lines) == 6
+    for line in lines:
+        words = shlex.split(line)
+        policy = str(tmp_path / words[2]) if words[2].endswith(".toml") else words[2]
+        sets = [word for before, word in pairwise(words) if before == "--set"]
+        assert sets
+        find_policy_file(policy, overrides=sets)
+    classify = find_policy_file("classify", overrides=["tiers.small.threshold=0.9"]).policy
+    assert classify.tiers[1].threshold == 0.9

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cascade.errors import PolicyFileError, UnknownPolicyError
+from cascade.errors import PolicyFileError, UnknownPolicyError, UnknownProviderError
+from cascade.provider import find_provider
 from cascade_policies.search import find_policy, locate_policy, policy_names
 
 TIER = '[[tiers]]\nname = "{}"\nmodel = "function:os.path:basename"\n'
@@ -54,6 +55,7 @@ def test_the_library_comes_last(tmp_path: Path) -> None:
         ("extrct", r"no policy 'extrct': did you mean 'extract'\? \(looked in .*the library\)"),
         ("sub/mine.tml", r"no policy file 'sub/mine.tml': did you mean 'mine.toml'\?"),
         ("none.toml", r"no policy file 'none.toml'$"),
+        ("sub/nope.toml", r"no policy file 'sub/nope.toml'$"),
         ("sub/", r"is a folder; give the policy file itself"),
     ],
 )
@@ -91,3 +93,8 @@ def test_a_file_that_went_away_is_refused(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(UnknownPolicyError):
         find_policy(path)
+
+
+def test_a_provider_in_another_case_is_suggested() -> None:
+    with pytest.raises(UnknownProviderError, match="provider 'OpenAI': did you mean 'openai'"):
+        find_provider("OpenAI")

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from cascade.errors import ConfigError
+from cascade.errors import CascadeError, ConfigError, ModelUnavailableError
 from cascade.policy import Policy, Tier
+from cascade.providers.local.catalogue import Weights
+from cascade.providers.local.weights import offline
+from cascade_policies.commands.downloads import megabytes
 from cascade_policies.commands.errors import ACCEPTED, exit_code, message
-from cascade_policies.commands.output import complain
+from cascade_policies.commands.output import complain, show
 from cascade_policies.file import PolicyFile
 from cascade_policies.tables import NONE
 
-WIDTH = 100
+if TYPE_CHECKING:
+    from rich.table import Table
+
 LONGEST = 80
 
 _SHOWN_APART = frozenset({"model", "verify", "name", "prompt", "system", "api_key"})
@@ -37,28 +42,31 @@ def check(
     json
         Write one JSON object instead of tables.
     sets
-        Change the policy first: KEY=VALUE, like tiers.0.threshold=0.9.
+        Change the policy first: KEY=VALUE, like deadline=5 or tiers.small.timeout=5.
     """
+    from cascade_policies.commands.downloads import downloads
     from cascade_policies.search import find_policy_file
 
     found = find_policy_file(policy, overrides=sets or ())
-    problem = _problem(found.policy)
+    missing = downloads(found.policy)
+    problem = _problem(found.policy, missing)
     if json:
         from cascade_policies.commands.shape import error_shape, write_json
 
         shape = _shape(found)
+        shape["downloads"] = [{"name": it.name, "bytes": it.size} for it in missing]
         shape["error"] = None
         if problem is not None:
             shape["error"] = error_shape(problem, message(problem))["error"]
         write_json(shape)
     else:
-        _show(found)
+        _show(found, () if problem is not None else missing)
         if problem is not None:
             complain(message(problem))
     return ACCEPTED if problem is None else exit_code(problem)
 
 
-def _problem(policy: Policy) -> ConfigError | None:
+def _problem(policy: Policy, missing: Sequence[Weights]) -> CascadeError | None:
     """What keeps this policy from running here: a missing key, extra, function or model."""
     import anyio
 
@@ -72,32 +80,50 @@ def _problem(policy: Policy) -> ConfigError | None:
         anyio.run(bind)
     except ConfigError as error:
         return error
+    if missing and offline():
+        return _unavailable(missing)
     return None
 
 
-def _show(found: PolicyFile) -> None:
-    from rich.console import Console
+def _unavailable(missing: Sequence[Weights]) -> ModelUnavailableError:
+    names = ", ".join(weights.name for weights in missing)
+    pull = " && ".join(f"cascade models pull {weights.name}" for weights in missing)
+    return ModelUnavailableError(
+        f"not downloaded, and CASCADE_OFFLINE is set: {names}; with a connection, run: {pull}"
+    )
+
+
+def _show(found: PolicyFile, missing: Sequence[Weights]) -> None:
+    from rich.text import Text
+
+    policy = found.policy
+    rules = [
+        *_rules(policy),
+        *(("verifier", f"{name} = {text}") for name, text in found.verifiers.items()),
+    ]
+    indent = max(len(key) for key, _ in rules)
+    parts: list[Any] = [
+        Text(f"{policy.name}: {found.description}" if found.description else policy.name),
+        f"{'file':{indent}}  {found.path}",
+        _grid(rules),
+    ]
+    for index, (tier, checked) in enumerate(zip(policy.tiers, found.checks, strict=True)):
+        parts.append(Text(f"\ntier {index}  {tier.name}", style="bold"))
+        parts.append(_grid(_tier(tier, checked)))
+    if missing:
+        parts.append("")
+    parts += [f"will be downloaded: {weights.name}, {megabytes(weights)}" for weights in missing]
+    show(*parts)
+
+
+def _grid(rows: Iterable[tuple[str, str]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH
-    policy = found.policy
-    console.print(Text(f"{policy.name}: {found.description}" if found.description else policy.name))
     grid = Table.grid(padding=(0, 2))
-    grid.add_row("file", Text(str(found.path), overflow="fold"))
-    for key, value in _rules(policy):
-        grid.add_row(key, Text(value))
-    for name, text in found.verifiers.items():
-        grid.add_row("verifier", Text(f"{name} = {text}"))
-    console.print(grid)
-    for index, (tier, checked) in enumerate(zip(policy.tiers, found.checks, strict=True)):
-        console.print(Text(f"\ntier {index}  {tier.name}", style="bold"))
-        grid = Table.grid(padding=(0, 2))
-        for key, value in _tier(tier, checked):
-            grid.add_row(key, Text(value))
-        console.print(grid)
+    for key, value in rows:
+        grid.add_row(key, Text(value, overflow="fold"))
+    return grid
 
 
 def _tier(tier: Tier, checked: str | None) -> Iterator[tuple[str, str]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from cascade.errors import ModelUnavailableError
+from cascade_policies.commands.downloads import megabytes
 from cascade_policies.commands.errors import ACCEPTED
-from cascade_policies.commands.output import say
+from cascade_policies.commands.output import say, show_widest
 
 
 def list_models(*, json: bool = False) -> int:
@@ -39,25 +40,20 @@ def list_models(*, json: bool = False) -> int:
             }
         )
         return ACCEPTED
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 110
-    table = Table("model", "what it is", "publisher", "licence", box=None, pad_edge=False)
-    table.add_column("size", justify="right")
-    table.add_column("here")
-    for weights, path in rows:
-        table.add_row(
-            f"local:{weights.name}",
-            weights.title,
-            weights.publisher,
-            weights.licence,
-            f"{weights.size / 1e6:,.0f} MB",
-            "no" if path is None else "yes",
-        )
-    console.print(table)
+    show_widest(
+        [
+            {
+                "model": f"local:{weights.name}",
+                "what it is": weights.title,
+                "publisher": weights.publisher,
+                "licence": weights.licence,
+                "size": megabytes(weights),
+                "here": "no" if path is None else "yes",
+            }
+            for weights, path in rows
+        ],
+        drop=("what it is", "publisher", "licence"),
+    )
     return ACCEPTED
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from io import StringIO
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
     from cascade.cost import Cost
     from cascade.result import Attempt
 
@@ -19,34 +24,131 @@ PATIENCE = 1.0
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
+UNLIMITED = 10_000
+"""Columns where nobody looks at a terminal: nothing is cut or wrapped."""
+
+
+class OutputError(Exception):
+    """Standard output cannot be written."""
+
+
 def printable(text: str) -> str:
     """The text without control characters."""
     return text.translate(_CONTROLS)
 
 
+def write(text: str) -> None:
+    """Write to standard output and see that it arrives. A reader who left is no error.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence(sys.stdout)
+    except OSError as error:
+        silence(sys.stdout)
+        why = (error.strerror or type(error).__name__).lower()
+        raise OutputError(f"cannot write the answer: {why}") from error
+
+
+def write_error(text: str) -> None:
+    """Write to standard error, if it takes anything."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        silence(sys.stderr)
+
+
+def silence(stream: IO[str]) -> None:
+    """Send what is left in a stream nowhere, or the interpreter would complain of it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def say(text: str) -> None:
     """Write to standard output, as it is unless a person reads it."""
     shown = printable(text) if sys.stdout.isatty() else text
-    sys.stdout.write(shown if shown.endswith("\n") else f"{shown}\n")
+    write(shown if shown.endswith("\n") else f"{shown}\n")
 
 
 def complain(text: str) -> None:
     """Write an error to standard error."""
-    sys.stderr.write(f"cascade: {printable(text)}\n")
+    write_error(f"cascade: {printable(text)}\n")
+
+
+def show(*parts: RenderableType) -> None:
+    """Write to standard output; text as it is, tables as wide as the terminal, if it is one."""
+    console = _console(sys.stdout, UNLIMITED)
+    write(_rendered(console, *parts))
+
+
+def show_widest(rows: Sequence[Mapping[str, str]], *, drop: Sequence[str]) -> None:
+    """A table on standard output, without the columns of ``drop`` that find no room.
+
+    No cell is cut or wrapped: what stands there is to be typed.
+    """
+    console = _console(sys.stdout, UNLIMITED)
+    unlimited = console.options.update(width=UNLIMITED)
+    for count in range(len(drop) + 1):
+        table = _table(rows, without=drop[:count])
+        width = console.measure(table, options=unlimited).maximum
+        if width <= console.width or count == len(drop):
+            console.width = max(console.width, width)
+            write(_rendered(console, table))
+            return
+
+
+def _table(rows: Sequence[Mapping[str, str]], *, without: Sequence[str]) -> Table:
+    from rich.table import Table
+
+    names = [name for name in rows[0] if name not in without]
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name, justify="right" if name == "size" else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[name] for name in names))
+    return table
+
+
+def _console(stream: IO[str], width: int) -> Console:
+    """A console that renders for ``stream``: as wide as the terminal, or else ``width`` columns.
+
+    It does not print: rich ends the process when the reader of a pipe is gone.
+    """
+    from rich.console import Console
+
+    terminal = stream.isatty()
+    return Console(
+        file=StringIO(),
+        force_terminal=terminal,
+        width=None if terminal else width,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def _rendered(console: Console, *parts: RenderableType) -> str:
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str))
+    assert isinstance(console.file, StringIO)
+    text = console.file.getvalue()
+    if console.is_terminal:
+        return text
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
 def show_attempts(
     attempts: Sequence[Attempt], latency: float, cost: Cost, winner: Attempt | None = None
 ) -> None:
     """The table of attempts, on standard error so that pipes get the answer alone."""
-    from rich.console import Console
-
     from cascade.explain import WIDTH, rich_table
 
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH
-    console.print(rich_table(attempts, total=(latency, cost), winner=winner))
+    table = rich_table(attempts, total=(latency, cost), winner=winner)
+    write_error(_rendered(_console(sys.stderr, WIDTH), table))
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from cyclopts import Parameter
 from cascade.cost import total
 from cascade.errors import CallError, PromptError
 from cascade.policy import Policy
-from cascade.provider import split_model
 from cascade.result import Result
 from cascade_policies.commands import errors
 from cascade_policies.commands.output import complain, say, show_attempts, working
@@ -46,7 +45,7 @@ def run(
     json
         Write one JSON object instead of the answer alone.
     sets
-        Change the policy for this call: KEY=VALUE, like tiers.0.threshold=0.9.
+        Change the policy for this call: KEY=VALUE, like deadline=5 or tiers.small.timeout=5.
     variables
         A variable of the policy's templates: NAME=VALUE or NAME=@FILE.
     """
@@ -90,19 +89,14 @@ def _answer(policy: Policy, prompt: str, variables: Mapping[str, str]) -> Result
 
 def _progress(policy: Policy) -> AbstractContextManager[None]:
     """A spinner, unless weights may have to be downloaded: that shows a progress bar of its own."""
-    from cascade.providers.local.catalogue import CATALOGUE
-    from cascade.providers.local.weights import cached
+    from cascade_policies.commands.downloads import downloads
 
-    models = [model for tier in policy.tiers for model in (*tier.models, *tier.fallbacks)]
-    names = {split_model(model)[1] for model in models if isinstance(model, str)}
-    if any(cached(name) is None for name in names & CATALOGUE.keys()):
-        return nullcontext()
-    return working(f"asking {policy.name}")
+    return nullcontext() if downloads(policy) else working(f"asking {policy.name}")
 
 
 def _read_prompt(prompt: str | None) -> str:
     if prompt is None:
-        if sys.stdin.isatty():
+        if sys.stdin is None or sys.stdin.isatty():
             raise PromptError(
                 "no prompt: give it in quotes, as @FILE, or on standard input with '-'"
             )
@@ -138,6 +132,8 @@ def _read(text: str, what: str) -> str:
 
 
 def _read_stdin() -> str:
+    if sys.stdin is None:
+        raise PromptError("standard input is closed")
     if sys.stdin.isatty():
         sys.stderr.write("reading the prompt from this terminal; end it with Ctrl-D\n")
     try:

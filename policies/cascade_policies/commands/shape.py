@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from cascade.cost import Cost
 from cascade.errors import CallError, CascadeError, PolicyFileError
 from cascade.result import Attempt, Result
+from cascade_policies.commands.output import write
 
 
 def write_json(value: object) -> None:
     """One object on one line of standard output."""
-    sys.stdout.write(to_json(value) + "\n")
+    write(f"{to_json(value)}\n")
 
 
 def to_json(value: object) -> str:
@@ -28,6 +28,7 @@ def result_shape(result: Result) -> dict[str, Any]:
         "text": result.text,
         "parsed": result.parsed,
         "accepted": result.accepted,
+        "checked": result.checked,
         "outcome": result.outcome,
         "policy": result.policy,
         "tier": result.tier,
@@ -64,6 +65,7 @@ def attempt_shape(attempt: Attempt) -> dict[str, Any]:
         "outcome": attempt.outcome,
         "reason": attempt.reason,
         "started_s": _seconds(attempt.started),
+        "waited_s": _seconds(attempt.waited),
         "latency_s": _seconds(attempt.latency),
         "time_to_first_token_s": _seconds(attempt.time_to_first_token),
         "cost": cost_shape(attempt.cost),

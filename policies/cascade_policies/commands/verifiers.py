@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cascade_policies.commands.errors import ACCEPTED
+from cascade_policies.commands.output import show_widest
 
 
 def verifiers(*, json: bool = False) -> int:
@@ -27,11 +28,9 @@ def verifiers(*, json: bool = False) -> int:
 
         write_json({"verifiers": rows})
         return ACCEPTED
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("verifier", "object", "package", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(value or "" for value in row.values()))
-    Console(highlight=False).print(table)
+    headers = ("verifier", "object", "package")
+    show_widest(
+        [{key: row[name] or "" for key, name in zip(headers, row, strict=True)} for row in rows],
+        drop=("package", "object"),
+    )
     return ACCEPTED
