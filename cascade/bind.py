@@ -125,6 +125,7 @@ class BoundTier:
         "_params",
         "_prompt",
         "_system",
+        "enough",
         "plan",
         "prefix",
         "targets",
@@ -146,6 +147,7 @@ class BoundTier:
             error.policy = error.policy or policy
             error.tier = error.tier or tier.name
             raise
+        self.enough = getattr(self.verifier, "enough", None) if tier.members > 1 else None
         self.prefix = getattr(self.verifier, "prefix", None)
         self.targets = tuple((target, *stand_ins) for target in own)
         self._prompt = None if tier.prompt is None else Template(tier.prompt)

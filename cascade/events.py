@@ -13,7 +13,9 @@ from cascade.policy import OnAbstain, Prefer
 from cascade.result import Kind
 from cascade.verdict import Verdict
 
-CancelReason = Literal["timeout", "check_timeout", "outrun", "replica", "deadline", "aborted"]
+CancelReason = Literal[
+    "timeout", "check_timeout", "outrun", "replica", "settled", "deadline", "aborted"
+]
 Outcome = Literal["accepted", "exhausted", "deadline", "aborted"]
 
 
@@ -92,10 +94,14 @@ class Began:
 
 @dataclass(slots=True)
 class Answered:
-    """The model answered."""
+    """The model answered.
+
+    ``enough`` says that the tier can be judged without the answers of its other members.
+    """
 
     at: float
     attempt: int
+    enough: bool = False
 
 
 @dataclass(slots=True)

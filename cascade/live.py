@@ -257,7 +257,24 @@ class LiveCall:
         if answer is None:
             attempt.verdict = Verdict.reject("declined: no answer of its own", code="declined")
             return Declined(self.clock(), job.attempt)
-        return Answered(self.clock(), job.attempt)
+        return Answered(self.clock(), job.attempt, self._enough(job))
+
+    def _enough(self, job: Start) -> bool:
+        """Whether, with this one, the tier's answers so far settle its verdict."""
+        tier = self.tiers[job.tier]
+        if tier.enough is None:
+            return False
+        answers = [
+            attempt.answer
+            for attempt, state in zip(self.attempts, self.state.attempts, strict=True)
+            if state.tier == job.tier
+            and (state.phase == "answered" or state.id == job.attempt)
+            and attempt.answer is not None
+        ]
+        try:
+            return bool(tier.enough(answers, tier.tier.members))
+        except Exception:  # noqa: BLE001  (a verifier is anyone's code; it will be asked again)
+            return False
 
     def _render(self, job: Start) -> Request:
         if job.tier not in self._rendered:

@@ -27,6 +27,7 @@ _UNKNOWN = Cost.unknown()
 _CANCELLED: dict[CancelReason | None, str] = {
     "outrun": "another tier was accepted first",
     "replica": "its twin answered first",
+    "settled": "the others had settled it",
     "deadline": "the call's deadline passed",
     "aborted": "the caller was cancelled",
     None: "the tier's check was over",

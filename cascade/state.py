@@ -153,7 +153,17 @@ class State:
     def _answered(self, event: Answered) -> None:
         attempt = self.attempts[event.attempt]
         if attempt.phase in ("running", "waiting"):
+            if event.enough:
+                self._spare(attempt)
             self._take(attempt)
+
+    def _spare(self, attempt: AttemptState) -> None:
+        """Go without the tier's other members that have not answered yet."""
+        tier, own = self._place(attempt)
+        for slot in tier.slots:
+            if slot is not own and slot.answer is None:
+                self._cancel_slot(slot, "settled")
+                slot.out = True
 
     def _refused(self, event: Refused) -> None:
         attempt = self.attempts[event.attempt]

@@ -126,6 +126,9 @@ class Verifier(Protocol):
     ``verify_group(request, answers) -> Sequence[Verdict]``
         judges the answers of an ensemble together, one verdict an answer, in order. Without
         it each answer is judged by itself.
+    ``enough(answers, members) -> bool``
+        whether the answers that an ensemble of ``members`` has given so far settle the verdict;
+        the rest is then cancelled. Must be sync and quick.
     """
 
     def verify(self, request: Request, answer: Answer, /) -> Verdict | Awaitable[Verdict]:

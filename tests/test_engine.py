@@ -479,3 +479,24 @@ async def test_provider_readiness_is_not_counted_as_the_attempts_time() -> None:
     assert result.latency == 31.0
     with pytest.raises(DeadlineExceededError):
         await run(Policy("p", [Tier(slow, verify=good, timeout=2.0)]), deadline=5.0)
+
+
+async def test_members_that_cannot_change_the_verdict_are_cancelled() -> None:
+    class Majority:
+        def verify(self, request: Request, answer: Answer, /) -> Verdict:
+            raise AssertionError("an ensemble has a judge of its own here")
+
+        def verify_group(self, request: Request, answers: Sequence[Answer]) -> list[Verdict]:
+            return [Verdict.accept(score=1.0) for _ in answers]
+
+        def enough(self, answers: Sequence[Answer], members: int) -> bool:
+            return len(answers) * 2 > members
+
+    members = [ScriptedModel(says("x", float(n)), name=f"m{n}") for n in (1, 9, 2)]
+    result = await run(Policy("p", [Tier(members, verify=Majority(), name="vote")]))
+    assert result.latency == 2.0
+    assert [(a.model, a.outcome, a.reason) for a in result.attempts] == [
+        ("m1", "accepted", ""),
+        ("m9", "cancelled", "the others had settled it"),
+        ("m2", "accepted", ""),
+    ]

@@ -220,7 +220,9 @@ def _event(draw: st.DrawFn, world: World) -> Event:
         return Refused(at, attempt, Verdict.reject("hopeless", repairable=draw(st.booleans())))
     if kind == "hold":
         return Held(at, attempt)
-    return Began(at, attempt) if kind == "begin" else Answered(at, attempt)
+    if kind == "begin":
+        return Began(at, attempt)
+    return Answered(at, attempt, enough=draw(st.booleans()))
 
 
 @settings(max_examples=600, deadline=None)
