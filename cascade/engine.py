@@ -102,10 +102,6 @@ class Engine:
         if self._closed:
             raise ConfigError("this engine is closed; make a new one")
 
-    def clock(self) -> Callable[[], float]:
-        """The running loop's clock, looked up once a call rather than at every reading."""
-        return _clock()
-
     def bind(self, policy: PolicyLike) -> BoundPolicy:
         """Resolve everything a policy names, so that a mistake shows before a call.
 
@@ -113,7 +109,8 @@ class Engine:
             ConfigError: an unknown model, provider, verifier or key, naming policy and tier.
         """
         self._require_open()
-        policy = find(policy)
+        if not isinstance(policy, Policy):
+            policy = find(policy)
         bound = self._bound.get(policy)
         if bound is None:
             bound = self._bound[policy] = BoundPolicy.of(policy, self._providers)
@@ -129,9 +126,10 @@ class Engine:
         **overrides: Unpack[Overrides],
     ) -> Result:
         """Answer a prompt; see `cascade`."""
-        policy = find(policy)
+        if not isinstance(policy, Policy):
+            policy = find(policy)
         bound = self.bind(policy)
-        first = _first(policy, start)
+        first = start if start == 0 and start is not False else _first(policy, start)
         plan = bound.plan
         if overrides or first:
             policy = _overridden(policy, overrides)
@@ -139,7 +137,7 @@ class Engine:
         request = _request(policy, prompt)
         values = variables or {}
         bound.check_variables(values, first=first, policy=policy.name)
-        call = LiveCall(self, policy.name, bound.tiers, plan, request, values)
+        call = LiveCall(self, policy.name, bound.tiers, plan, request, values, _clock())
         best = policy.exhausted == "best"
         log = CallLog.of(call)
         try:

@@ -8,7 +8,7 @@ keeps the timers, and each attempt is a task that goes on with whatever its own 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,7 +23,6 @@ from cascade.checking import check, check_group
 from cascade.errors import CascadeError, ProviderError
 from cascade.events import (
     Aborted,
-    Action,
     Answered,
     Began,
     Begin,
@@ -81,13 +80,14 @@ class LiveCall:
         plan: Plan,
         request: Request,
         variables: Mapping[str, str],
+        clock: Callable[[], float],
     ) -> None:
         self.name = name
         self.tiers = tiers
         self.request = request
         self.state = State(plan)
         self.attempts: list[LiveAttempt] = []
-        self.clock = engine.clock()
+        self.clock = clock
         self.began = self.ended = self.clock()
         self.on_end: Callable[[int], None] | None = None  # told the id of each attempt that ends
         self._engine = engine
@@ -192,33 +192,31 @@ class LiveCall:
     # Events in, actions out
 
     def _handle(self, event: Event) -> list[Job]:
+        """Take an event in and carry its actions out, but for the jobs, which are returned."""
         jobs: list[Job] = []
         for action in self.state.handle(event):
-            self._carry_out(action, jobs)
+            match action:
+                case Start():
+                    target = self.tiers[action.tier].targets[action.member][action.choice]
+                    self.attempts.append(LiveAttempt(target, self.request, self.clock))
+                    self._open.append(action.attempt)
+                    jobs.append(action)
+                case Judge():
+                    jobs.append(action)
+                case Cancel():
+                    attempt = self.attempts[action.attempt]
+                    attempt.cancelled = action.reason
+                    if attempt.scope is not None:
+                        attempt.scope.cancel()
+                case WakeAt():
+                    if self._tasks is not None and self._timer is not None:
+                        self._timer.deadline = action.at
+                case Finish():
+                    if self._tasks is not None and self._timer is not None:
+                        self._timer.cancel()  # wakes the caller's task, which keeps the timers
         if self.on_end is not None:
             self._tell_ended()
         return jobs
-
-    def _carry_out(self, action: Action, jobs: list[Job]) -> None:
-        match action:
-            case Start():
-                target = self.tiers[action.tier].targets[action.member][action.choice]
-                self.attempts.append(LiveAttempt(target, self.request, self.clock))
-                self._open.append(action.attempt)
-                jobs.append(action)
-            case Judge():
-                jobs.append(action)
-            case Cancel():
-                attempt = self.attempts[action.attempt]
-                attempt.cancelled = action.reason
-                if attempt.scope is not None:
-                    attempt.scope.cancel()
-            case WakeAt():
-                if self._tasks is not None and self._timer is not None:
-                    self._timer.deadline = action.at
-            case Finish():
-                if self._tasks is not None and self._timer is not None:
-                    self._timer.cancel()  # wakes the caller's task, which keeps the timers
 
     def _tell_ended(self) -> None:
         assert self.on_end is not None
@@ -229,16 +227,14 @@ class LiveCall:
 
     # Jobs
 
-    async def _perform(self, job: Job) -> Event | None:
+    def _perform(self, job: Job) -> Coroutine[None, None, Event | None]:
         """Do the job; what came of it, or None when that was told already."""
-        if isinstance(job, Judge):
-            return await self._judge(job)
+        return self._judge(job) if isinstance(job, Judge) else self._call(job)
+
+    async def _call(self, job: Start) -> Event | None:
+        attempt = self.attempts[job.attempt]
         if self._tasks is None:
             self._arm()
-        return await self._call(job)
-
-    async def _call(self, job: Start) -> Event:
-        attempt = self.attempts[job.attempt]
         try:
             attempt.request = self._render(job)
             attempt.prefix = self.tiers[job.tier].prefix

@@ -47,7 +47,7 @@ def emitter(level: int) -> Emit | None:
         if not inspect.iscoroutinefunction(write):
             enabled = getattr(logger, "is_enabled_for", None)
             return write if enabled is None or enabled(level) else None
-    if not _standard.isEnabledFor(level) or not _has_reader():
+    if not _has_reader() or not _standard.isEnabledFor(level):
         return None
 
     def emit(event: str, /, *, exc_info: Any = None, **fields: Any) -> None:
@@ -65,6 +65,8 @@ def emitter(level: int) -> Emit | None:
 
 def _has_reader() -> bool:
     """Whether a handler other than our own silent one would see an event."""
+    if len(_standard.handlers) == 1 and not logging.root.handlers:
+        return False  # as it is where the application has not set up any logging
     logger: logging.Logger | None = _standard
     while logger is not None:
         for handler in logger.handlers:

@@ -53,7 +53,7 @@ def attempt_record(call: LiveCall, id_: int) -> Attempt:
         member=state.member,
         kind=state.kind,
         outcome=outcome,
-        reason=_reason(outcome, verdict, error, live.cancelled),
+        reason="" if outcome == "accepted" else _reason(outcome, verdict, error, live.cancelled),
         started=state.started - call.began,
         waited=(state.ended if live.begun is None else live.begun) - state.started,
         latency=state.ended - state.started,
@@ -73,7 +73,7 @@ def result(call: LiveCall, *, best: bool) -> Result:
     """
     finish = call.state.finish
     assert finish is not None
-    attempts = tuple(attempt_record(call, id_) for id_ in range(len(call.attempts)))
+    attempts = tuple([attempt_record(call, id_) for id_ in range(len(call.attempts))])
     accepted = finish.outcome == "accepted"
     if finish.attempt is None or not (accepted or best):
         raise _no_answer(call, attempts)
@@ -94,7 +94,7 @@ def result(call: LiveCall, *, best: bool) -> Result:
         verdict=verdict,
         checked=verdict is not None,
         attempts=attempts,
-        cost=total(attempt.cost for attempt in attempts),
+        cost=total([attempt.cost for attempt in attempts]),
         latency=call.ended - call.began,
         escalations=call.state.escalations,
     )
@@ -102,8 +102,13 @@ def result(call: LiveCall, *, best: bool) -> Result:
 
 def attempt_cost(attempt: LiveAttempt) -> Cost:
     """What an attempt cost, its check included."""
-    call, check = _call_cost(attempt), _check_cost(attempt)
-    return call if check is FREE else call + check
+    verdict = attempt.verdict
+    if verdict is not None and verdict.cost is not FREE and verdict.cost != FREE:
+        # The verdict's own figure covers what the check spent; a check that was cut short or
+        # crashed has no figure, but what it spent is known all the same.
+        return _call_cost(attempt) + verdict.cost
+    cost = _call_cost(attempt)
+    return cost + total(attempt.spent) if attempt.spent else cost
 
 
 def _call_cost(attempt: LiveAttempt) -> Cost:
@@ -119,15 +124,6 @@ def _call_cost(attempt: LiveAttempt) -> Cost:
     if target.price is None:
         return Cost.unknown("cancelled")
     return billing.cut_short(target.price, attempt.request, "".join(attempt.chunks))
-
-
-def _check_cost(attempt: LiveAttempt) -> Cost:
-    # The verdict's own figure covers what the check spent; a check that was cut short or
-    # crashed has no figure, but what it spent is known all the same.
-    verdict = attempt.verdict
-    if verdict is not None and verdict.cost is not FREE and verdict.cost != FREE:
-        return verdict.cost
-    return total(attempt.spent) if attempt.spent else FREE
 
 
 def _reason(
