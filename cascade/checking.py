@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cascade.asking import LiveAttempt, being_cancelled
-from cascade.context import Check, current_check
+from cascade.context import Asked, Check, current_check
 from cascade.cost import FREE, Cost
 from cascade.types import Request
 from cascade.verdict import Verdict, Verifier
@@ -20,14 +20,20 @@ V = TypeVar("V")
 
 
 async def check(
-    engine: Engine, verifier: Verifier, request: Request, attempt: LiveAttempt
+    engine: Engine,
+    verifier: Verifier,
+    request: Request,
+    attempt: LiveAttempt,
+    asked: list[Asked] | None = None,
 ) -> Verdict:
-    """The verdict on one answer; an abstention with the reason when the verifier crashes."""
+    """The verdict on one answer; an abstention with the reason when the verifier crashes.
+
+    ``asked`` is the call's list of questions to judges, so that none is put twice.
+    """
     answer = attempt.answer
     assert answer is not None
-    verdict = await _guarded(
-        engine, attempt.spent, lambda: verifier.verify(request, answer), _verdict
-    )
+    running = Check(engine, attempt.spent, ((answer, attempt.target),), _own(asked))
+    verdict = await _guarded(running, lambda: verifier.verify(request, answer), _verdict)
     return verdict if isinstance(verdict, Verdict) else _crash(verdict)
 
 
@@ -36,6 +42,7 @@ async def check_group(
     verify_group: Callable[..., Any],
     request: Request,
     attempts: Sequence[LiveAttempt],
+    asked: list[Asked] | None = None,
 ) -> tuple[Verdict, ...]:
     """The verdicts on an ensemble, in order; all abstentions when the verifier crashes."""
     answers = [attempt.answer for attempt in attempts]
@@ -47,9 +54,11 @@ async def check_group(
         return verdicts
 
     spent: list[Cost] = []
+    makers = [(a.answer, a.target) for a in attempts if a.answer is not None]
+    running = Check(engine, spent, makers, _own(asked))
     verdicts: tuple[Verdict, ...] = ()
     try:
-        made = await _guarded(engine, spent, lambda: verify_group(request, answers), verdicts_of)
+        made = await _guarded(running, lambda: verify_group(request, answers), verdicts_of)
         verdicts = made if isinstance(made, tuple) else (_crash(made),) * len(attempts)
     finally:
         # The check is one, so what it spent is charged once: as its verdicts say, if they do.
@@ -59,10 +68,10 @@ async def check_group(
 
 
 async def _guarded(
-    engine: Engine, spent: list[Cost], call: Callable[[], Any], read: Callable[[Any], V]
+    running: Check, call: Callable[[], Any], read: Callable[[Any], V]
 ) -> V | BaseException:
     """What ``read`` makes of the call's value; the exception when there is one."""
-    token = current_check.set(Check(engine, spent))
+    token = current_check.set(running)
     try:
         value = call()
         if inspect.isawaitable(value):
@@ -74,6 +83,10 @@ async def _guarded(
         return error
     finally:
         current_check.reset(token)
+
+
+def _own(asked: list[Asked] | None) -> list[Asked]:
+    return [] if asked is None else asked
 
 
 def _verdict(value: Any) -> Verdict:

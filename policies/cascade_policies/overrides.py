@@ -43,10 +43,11 @@ def _parse(text: str) -> tuple[list[str], Any]:
         # The value may be a secret, so only what stands before it is shown.
         shown = text.partition("=")[0]
         raise ConfigError(f"--set {shown!r}: write KEY=VALUE, like tiers.0.threshold=0.9")
-    return keys, _value(text[at + 1 :].strip())
+    return keys, read_value(text[at + 1 :].strip())
 
 
-def _value(text: str) -> Any:
+def read_value(text: str) -> Any:
+    """A TOML value, or else the text as it stands."""
     try:
         parsed = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):

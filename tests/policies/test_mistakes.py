@@ -122,7 +122,7 @@ CHECKS = [
     Mistake(W + '["grounded", "x"]\n', 4, "tiers[0].verify[1]", "no verifier 'x': known: "),
     Mistake(W + '{ use = "grunded" }\n', 4, "tiers[0].verify.use", "did you mean 'grounded'?"),
     Mistake(W + "{ use = 3 }\n", 4, "tiers[0].verify.use", "got 3: needs a verifier's name"),
-    Mistake(W + "{}\n", 4, "tiers[0].verify", "got []: needs 'use', 'any' or 'not'"),
+    Mistake(W + "{}\n", 4, "tiers[0].verify", "got []: needs 'use', or one of"),
     Mistake(W + '{ al = ["grounded"] }\n', 4, "tiers[0].verify", "got ['al']: needs 'use'"),
     Mistake(W + "[]\n", 4, "tiers[0].verify", "got []: needs a list of one verifier or more"),
     Mistake(W + "{ any = [] }\n", 4, "tiers[0].verify.any", "got []: needs a list of one"),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 from cascade_policies.commands.errors import ACCEPTED
+
+WIDTH = 100
 
 
 def verifiers(*, json: bool = False) -> int:
-    """List the verifiers that a policy can name, and where each comes from.
+    """List the verifiers that a policy can name: their arguments, and where each comes from.
 
     Parameters
     ----------
@@ -21,17 +26,70 @@ def verifiers(*, json: bool = False) -> int:
     for name in verifier_names():
         point = points.get(name)
         package = point.dist.name if point is not None and point.dist is not None else None
-        rows.append({"name": name, "object": point and point.value, "package": package})
+        rows.append(
+            {
+                "name": name,
+                "object": point and point.value,
+                "package": package,
+                **_described(name),
+            }
+        )
     if json:
         from cascade_policies.commands.shape import write_json
 
         write_json({"verifiers": rows})
-        return ACCEPTED
+    else:
+        _show(rows)
+    return ACCEPTED
+
+
+def _described(name: str) -> dict[str, Any]:
+    """What it does and takes; one that cannot be loaded says why, and does not hide the others."""
+    from cascade_verifiers.registry import arguments_of, find_verifier
+
+    try:
+        found = find_verifier(name)
+        arguments = [
+            {
+                "name": argument.name,
+                "required": argument.default is argument.empty
+                and argument.kind is not argument.VAR_POSITIONAL,
+                "default": None if argument.default is argument.empty else argument.default,
+                "type": None
+                if argument.annotation is argument.empty
+                else inspect.formatannotation(argument.annotation).strip("'"),
+            }
+            for argument in arguments_of(found)
+        ]
+    except Exception as error:  # noqa: BLE001  # loading runs anyone's code
+        problem = f"{type(error).__name__}: {error}"
+        return {"summary": None, "arguments": None, "error": problem}
+    # Of a function, not of the class that wraps it.
+    documented = getattr(found, "function", found)
+    summary = (inspect.getdoc(documented) or "").partition("\n")[0]
+    return {"summary": summary, "arguments": arguments, "error": None}
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("verifier", "object", "package", box=None, pad_edge=False)
+    table = Table("verifier", "arguments", "from", box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(value or "" for value in row.values()))
-    Console(highlight=False).print(table)
-    return ACCEPTED
+        source = row["package"] or "this process"
+        if row["error"]:
+            table.add_row(row["name"], Text(row["error"], style="red"), Text(source))
+        else:
+            shown = ", ".join(map(_argument, row["arguments"]))
+            table.add_row(row["name"], Text(shown), Text(source))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    console.print(table)
+
+
+def _argument(argument: dict[str, Any]) -> str:
+    if argument["required"]:
+        return str(argument["name"])
+    return f"{argument['name']}={argument['default']!r}"
