@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cascade.asking import LiveAttempt, being_cancelled
-from cascade.context import Check, current_check
+from cascade.context import Asked, Check, current_check
 from cascade.cost import FREE, Cost
 from cascade.types import Request
 from cascade.verdict import CRASH, Verdict, Verifier
@@ -22,15 +22,19 @@ async def check(
     verifier: Verifier,
     request: Request,
     attempt: LiveAttempt,
+    asked: list[Asked],
     before_waiting: Callable[[], None] | None = None,
 ) -> Verdict:
     """The verdict on one answer; an abstention with the reason when the verifier crashes.
 
+    ``asked`` is the call's list of questions to judges, so that none is put twice;
     ``before_waiting`` is called when the verdict has to be waited for.
     """
-    token = current_check.set(Check(engine, attempt.spent))
+    assert attempt.answer is not None
+    makers = ((attempt.answer, attempt.target),)
+    token = current_check.set(Check(engine, attempt.spent, makers, asked))
     try:
-        value: Any = verifier.verify(request, attempt.answer)  # type: ignore[arg-type]  # it has one
+        value: Any = verifier.verify(request, attempt.answer)
         if isinstance(value, Verdict):
             return value
         if inspect.isawaitable(value):
@@ -49,12 +53,14 @@ async def check_group(
     verify_group: Callable[..., Any],
     request: Request,
     attempts: Sequence[LiveAttempt],
+    asked: list[Asked],
 ) -> tuple[Verdict, ...]:
     """The verdicts on an ensemble, in order; all abstentions when the verifier crashes."""
     answers = [attempt.answer for attempt in attempts]
     spent: list[Cost] = []
     verdicts: tuple[Verdict, ...] = ()
-    token = current_check.set(Check(engine, spent))
+    makers = [(a.answer, a.target) for a in attempts if a.answer is not None]
+    token = current_check.set(Check(engine, spent, makers, asked))
     try:
         value = verify_group(request, answers)
         if inspect.isawaitable(value):

@@ -16,7 +16,7 @@ import anyio
 from anyio.lowlevel import RunVar
 
 from cascade.asking import LiveAttempt, ask, failure
-from cascade.bind import BoundPolicy, Providers, make_plan
+from cascade.bind import BoundPolicy, Providers, Target, make_plan
 from cascade.context import current_check
 from cascade.cost import Cost, total
 from cascade.errors import ConfigError, PromptError, ProviderError, UnknownPolicyError, nearest
@@ -164,7 +164,12 @@ class Engine:
             ProviderError: the call failed.
         """
         self._require_open()
-        target = self._providers.target(model)
+        return await self.complete_target(self._providers.target(model), request, spent=spent)
+
+    async def complete_target(
+        self, target: Target, request: Request, *, spent: list[Cost] | None = None
+    ) -> tuple[Answer, Cost]:
+        """As `complete`, for a model that is resolved already."""
         attempt = LiveAttempt(target, request, _clock())
         try:
             if target.ready is not None:

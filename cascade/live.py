@@ -20,6 +20,7 @@ from cascade.asking import HopelessAnswer, LiveAttempt, ask, failure
 from cascade.backoff import full_jitter
 from cascade.bind import BoundTier
 from cascade.checking import check, check_group
+from cascade.context import Asked
 from cascade.errors import CascadeError, ProviderError
 from cascade.events import (
     Aborted,
@@ -54,6 +55,7 @@ class LiveCall:
     """One call being run; made by `Engine.run`, which also turns it into a result."""
 
     __slots__ = (
+        "_asked",
         "_engine",
         "_open",
         "_pending",
@@ -90,6 +92,7 @@ class LiveCall:
         self.clock = clock
         self.began = self.ended = self.clock()
         self.on_end: Callable[[int], None] | None = None  # told the id of each attempt that ends
+        self._asked: list[Asked] = []
         self._engine = engine
         self._variables = variables
         self._rendered: dict[int, Request] = {}
@@ -305,10 +308,12 @@ class LiveCall:
         attempts = [self.attempts[id_] for id_ in job.attempts]
         group = getattr(verifier, "verify_group", None)
         if group is not None and self.state.plan.tiers[job.tier].members > 1:
-            verdicts = await check_group(self._engine, group, self.request, attempts)
+            verdicts = await check_group(self._engine, group, self.request, attempts, self._asked)
         elif len(attempts) == 1:
             arm = self._arm if self._tasks is None else None
-            verdicts = (await check(self._engine, verifier, self.request, attempts[0], arm),)
+            verdicts = (
+                await check(self._engine, verifier, self.request, attempts[0], self._asked, arm),
+            )
         else:
             async with anyio.create_task_group() as tasks:
                 for id_ in job.attempts:
@@ -321,7 +326,9 @@ class LiveCall:
     async def _judge_one(self, verifier: Verifier, id_: int) -> None:
         """Judge one of several; told at once, so that a slow check costs no other its verdict."""
         attempt = self.attempts[id_]
-        attempt.verdict = verdict = await check(self._engine, verifier, self.request, attempt)
+        attempt.verdict = verdict = await check(
+            self._engine, verifier, self.request, attempt, self._asked
+        )
         self._feed(Judged(self.clock(), (id_,), (verdict,)))
 
 

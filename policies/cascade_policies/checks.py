@@ -1,9 +1,12 @@
 """``verify`` in a policy file: from names and tables to a verifier.
 
-A check is a name, a table with ``use``, a list (all must pass), ``{ any = [...] }`` or
-``{ not = ... }``. Names are those of registered verifiers and of the file's own
-``[verifiers.NAME]`` tables, which tiers share; ``package.module:Object`` is any object that can
-be imported.
+A check is a name, a table with ``use``, a list (all must pass), or one of the forms
+``{ any = [...] }``, ``{ not = ... }``, ``{ at_least = 2, of = [...] }``,
+``{ weighted = [{ verify = ..., weight = 2 }, ...], threshold = 0.7 }``,
+``{ when = ..., verify = ... }`` and ``{ within = 2.0, verify = ... }``.
+
+Names are those of registered verifiers and of the file's own ``[verifiers.NAME]`` tables, which
+tiers share; ``package.module:Object`` is any object that can be imported.
 """
 
 from __future__ import annotations
@@ -25,8 +28,19 @@ FILE = "_file"
 """A key that ends so names a file whose content is the value of the key without the ending."""
 
 _ARGUMENT = re.compile(r"([A-Za-z_]\w*)(?:=|: )")
-_FORMS = ("use", "any", "not")
-_NOT_USE = ("name", "type", "kind", "verifier", "verify")
+_FORMS: Mapping[str, tuple[str, ...]] = {
+    "any": (),
+    "at_least": ("of",),
+    "not": (),
+    "use": (),
+    "weighted": ("threshold",),
+    "when": ("verify",),
+    "within": ("verify",),
+}
+"""What makes a table a form, and what else it has."""
+
+_OPTIONAL = ("threshold",)
+_NOT_USE = ("name", "type", "kind", "verifier")
 """What is written for ``use`` by mistake."""
 
 
@@ -116,27 +130,93 @@ class Checks:
         if not forms:
             wrong = next((key for key in _NOT_USE if isinstance(spec.get(key), str)), None)
             hint = "" if wrong is None else f"; write use = instead of {wrong} ="
+            names = ", ".join(map(repr, (form for form in _FORMS if form != "use")))
             raise self._document.error(
-                path, f"got {show_value(spec)}: needs 'use', 'any' or 'not'{hint}"
+                path, f"got {show_value(spec)}: needs 'use', or one of {names}{hint}"
             )
-        form = forms[0]
+        form = "use" if "use" in forms else forms[0]
         if form == "use":
             return self._use(spec, path)
+        beside = _FORMS[form]
         for key in spec:
-            if key != form:
+            if key != form and key not in beside:
                 raise self._document.error((*path, key), f"does nothing beside {form!r}")
-        if form == "any":
-            return self._joined((*path, "any"), or_, " | ")
-        inner = self.check((*path, "not"))
-        return Check(~inner.verifier, f"~{inner.part}")
+        for key in beside:
+            if key not in spec and key not in _OPTIONAL:
+                raise self._document.error((*path, form), f"needs {key!r} beside it")
+        return self._form(form, path)
 
-    def _joined(self, path: KeyPath, join: Callable[[Any, Any], Any], sign: str) -> Check:
+    def _form(self, form: str, path: KeyPath) -> Check:
+        from cascade_verifiers.algebra import at_least
+        from cascade_verifiers.applying import when
+        from cascade_verifiers.limiting import within
+
+        value = self._document.get((*path, form))
+        match form:
+            case "any":
+                return self._joined((*path, "any"), or_, " | ")
+            case "not":
+                inner = self.check((*path, "not"))
+                return Check(~inner.verifier, f"~{inner.part}")
+            case "weighted":
+                return self._weighted(path)
+            case "at_least":
+                parts = self._parts((*path, "of"))
+                made = self._blaming(path, at_least, value, *(part.verifier for part in parts))
+                return Check(made, f"at_least({', '.join([f'{value}', *(p.text for p in parts)])})")
+            case "when":
+                predicate = self.check((*path, "when"))
+                inner = self.check((*path, "verify"))
+                made = self._blaming(path, when, predicate.verifier, inner.verifier)
+                return Check(made, f"when({predicate.text}, {inner.text})")
+        inner = self.check((*path, "verify"))
+        made = self._blaming(path, within, value, inner.verifier)
+        return Check(made, f"within({value}, {inner.text})")
+
+    def _weighted(self, path: KeyPath) -> Check:
+        from cascade_verifiers.weighting import weighted
+
+        pairs: list[tuple[Any, Any]] = []
+        texts: list[str] = []
+        for place in self._places((*path, "weighted")):
+            item = self._document.get(place)
+            if not isinstance(item, dict) or item.keys() != {"verify", "weight"}:
+                form = "{ verify = ..., weight = 2 }"
+                raise self._document.error(place, f"got {show_value(item)}: needs {form}")
+            check = self.check((*place, "verify"))
+            weight = item["weight"]
+            # One at a time, so that a wrong weight is blamed where it stands.
+            self._blaming(place, lambda pair: weighted([pair]), (check.verifier, weight))
+            pairs.append((check.verifier, weight))
+            texts.append(f"{check.text} * {weight}")
+        threshold = self._document.get((*path, "threshold"))
+        options = {} if threshold is None else {"threshold": threshold}
+        made = self._blaming(path, lambda: weighted(pairs, **options))
+        shown = [*texts, *(f"{key}={value}" for key, value in options.items())]
+        return Check(made, f"weighted({', '.join(shown)})")
+
+    def _blaming(self, path: KeyPath, make: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return make(*arguments)
+        except PolicyFileError:
+            raise
+        except (ConfigError, TypeError) as error:
+            message = error.message if isinstance(error, ConfigError) else str(error)
+            raise self._document.error(self._blamed(message, path), message) from error
+
+    def _places(self, path: KeyPath) -> list[KeyPath]:
         spec = self._document.get(path)
         if not isinstance(spec, list) or not spec:
             raise self._document.error(
                 path, f"got {show_value(spec)}: needs a list of one verifier or more"
             )
-        parts = [self.check((*path, index)) for index in range(len(spec))]
+        return [(*path, index) for index in range(len(spec))]
+
+    def _parts(self, path: KeyPath) -> list[Check]:
+        return [self.check(place) for place in self._places(path)]
+
+    def _joined(self, path: KeyPath, join: Callable[[Any, Any], Any], sign: str) -> Check:
+        parts = self._parts(path)
         if len(parts) == 1:
             return parts[0]
         verifier = reduce(join, (part.verifier for part in parts))

@@ -29,7 +29,8 @@ app = App(
     help="Answer prompts with the cheapest model whose answer passes a check.",
     help_epilogue=(
         "Exit codes: 0 accepted, 1 unexpected error, 2 wrong usage or policy, 3 no accepted "
-        "answer, 4 deadline passed, 5 no model could be asked, 130 interrupted. "
+        "answer, 4 deadline passed, 5 no model could be asked, 6 a verifier abstained, "
+        "130 interrupted. "
         f"--debug (or {DEBUG}=1) shows the traceback of an error."
     ),
     version=_version,
@@ -49,6 +50,7 @@ app.command(
     name="verifiers",
     help="The verifiers a policy can name.",
 )
+app.command("cascade_policies.commands.verify:verify", name="verify", help="Check one answer.")
 app.command(_models)
 _models.command("cascade_policies.commands.models:list_models", name="list", help="List them.")
 _models.command("cascade_policies.commands.models:pull", name="pull", help="Download one.")

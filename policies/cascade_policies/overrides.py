@@ -45,10 +45,11 @@ def _parse(text: str) -> tuple[list[str], Any]:
         raise ConfigError(
             f"--set {shown!r}: write KEY=VALUE, like deadline=5 or tiers.small.timeout=5"
         )
-    return keys, _value(text[at + 1 :].strip())
+    return keys, read_value(text[at + 1 :].strip())
 
 
-def _value(text: str) -> Any:
+def read_value(text: str) -> Any:
+    """A TOML value, or else the text as it stands."""
     try:
         parsed = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):

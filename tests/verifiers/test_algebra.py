@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from itertools import permutations
+from itertools import combinations, permutations
 from typing import Any, Literal, cast
 
 import pytest
@@ -15,7 +15,7 @@ from cascade.errors import ConfigError
 from cascade.types import Answer, Request
 from cascade.verdict import Outcome, Verdict, Verifier
 from cascade.verify import CostClass
-from cascade_verifiers.algebra import All, Composable, Not
+from cascade_verifiers.algebra import All, Composable, Not, at_least
 from cascade_verifiers.algebra import Any as AnyOf
 
 REQUEST = Request.of("a question")
@@ -304,3 +304,136 @@ def test_representation_and_flattening() -> None:
     assert repr(All(named) & ~AnyOf(named, named)) == "(named & ~(named | named))"
     assert isinstance(~~All(named), All)
     assert not isinstance(~~a, Not)
+
+
+class Rewriting(Fixed):
+    """Takes a last line off the answer, and keeps what it was shown."""
+
+    def __init__(
+        self, outcome: Outcome = "accepted", rewrites: Any = "addition", *, text: str = "seen"
+    ) -> None:
+        super().__init__(outcome, "model")
+        self.rewrites = rewrites
+        self.mark = text
+        self.seen: list[str] = []
+
+    def verify(self, request: Request, answer: Answer, /) -> Verdict:
+        self.seen.append(answer.text)
+        text = answer.text.removesuffix(self.mark) if self.rewrites else None
+        return Verdict(self.verdict.outcome, reason=self.verdict.reason, text=text)
+
+
+def test_every_part_sees_what_the_user_will_get() -> None:
+    for outcome_ in OUTCOMES[::2]:
+        for join in (All, AnyOf):
+            for order in permutations(range(3)):
+                stated = Rewriting(outcome_, text=" sure")
+                fenced = Rewriting("abstained", "wrapping", text=" fence")
+                reader = Rewriting("abstained", None)
+                parts = [stated, fenced, reader]
+                whole = join(*(parts[n] for n in order))
+                verdict = whole.verify(REQUEST, Answer("the answer fence sure"))
+                assert isinstance(verdict, Verdict)
+                assert stated.seen == ["the answer fence sure"]
+                if outcome_ != ("rejected" if join is All else "accepted"):
+                    assert fenced.seen == ["the answer fence"]
+                    assert reader.seen == ["the answer"]
+                    assert verdict.text == "the answer"
+                else:
+                    assert verdict.text == "the answer fence"
+
+
+def test_a_nested_part_that_rewrites_runs_first_too() -> None:
+    stated, reader = Rewriting(text=" sure"), Rewriting(rewrites=None)
+    whole = All(reader, AnyOf(All(Fixed("abstained"), stated), Fixed("rejected")))
+    assert outcome(All(whole, ~reader)) == "rejected"
+    assert say(whole).accepted is False
+    verdict = whole.verify(REQUEST, Answer("it is so sure"))
+    assert isinstance(verdict, Verdict)
+    assert reader.seen[-1] == "it is so"
+    assert (~Rewriting()).rewrites == "addition"
+    assert (~Rewriting(rewrites="wrapping")).rewrites is None
+
+
+def test_parts_that_rewrite_alike_do_not_depend_on_their_order() -> None:
+    parts = [
+        Fixed("accepted", text="longer"), Fixed("accepted", text="short"),
+        Fixed("accepted", text="shirt"),
+    ]  # fmt: skip
+    assert {say(All(*order)).text for order in permutations(parts)} == {"shirt"}
+
+
+def test_rewrites_is_checked() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'addition'"):
+        All(Rewriting(rewrites="additon"))
+
+
+def test_a_hard_rejection_has_no_score_whatever_the_others_scored() -> None:
+    hard, sure = Fixed("rejected", "model"), Fixed("accepted", score=0.9)
+    assert say(sure & hard).score is None
+    assert say(at_least(2, sure, hard, Fixed("accepted", "model"))).score == 0.9
+    assert say(sure & Fixed("rejected", "model", score=0.2)).score == 0.2
+
+
+@given(st.lists(fixed, min_size=1, max_size=5), st.data())
+def test_at_least_counts(parts: list[Fixed], data: st.DataObject) -> None:
+    k = data.draw(st.integers(1, len(parts)))
+    accepted = sum(part.verdict.outcome == "accepted" for part in parts)
+    rejected = sum(part.verdict.outcome == "rejected" for part in parts)
+    wanted = "abstained"
+    if accepted >= k:
+        wanted = "accepted"
+    elif len(parts) - rejected < k:
+        wanted = "rejected"
+    assert outcome(at_least(k, *parts)) == wanted
+    # ... which is Kleene's `or` of Kleene's `and`s of every k of them.
+    assert outcome(AnyOf(*(All(*some) for some in combinations(parts, k)))) == wanted
+    for order in permutations(parts):
+        assert outcome(at_least(k, *order)) == wanted
+    turned = at_least(len(parts) - k + 1, *(~part for part in parts))
+    assert outcome(~at_least(k, *parts)) == outcome(turned)
+
+
+def test_at_least_ends_as_soon_as_it_can() -> None:
+    last = Fixed("accepted", "model")
+    assert outcome(at_least(2, Fixed("accepted"), Fixed("accepted"), last)) == "accepted"
+    assert outcome(at_least(2, Fixed("rejected"), Fixed("rejected"), last)) == "rejected"
+    assert last.asked == 0
+    assert outcome(at_least(2, Fixed("rejected"), Fixed("accepted"), last)) == "accepted"
+    assert last.asked == 1
+
+
+def test_at_least_scores_reasons_and_arguments() -> None:
+    parts = [Fixed("accepted", score=s) for s in (0.9, 0.6, 0.7)]
+    assert say(at_least(3, *parts)).score == 0.6
+    fixable = Fixed("rejected", reason="a", repairable=True)
+    lost = Fixed("rejected", reason="b", repairable=False)
+    verdict = say(at_least(1, fixable, lost))
+    assert (verdict.reason, verdict.repairable) == ("a; b", True)
+    assert not say(at_least(2, lost, fixable)).repairable
+    assert say(at_least(2, fixable, fixable, lost)).repairable
+    for k in (0, 3, True, 1.5):
+        with pytest.raises(ConfigError, match=r"^at_least="):
+            at_least(cast("int", k), fixable, lost)
+    assert repr(at_least(1, Rich())).startswith("at_least(1, ")
+    changed: Any = cast("Any", at_least(1, Rich(), Fixed("accepted"))).with_threshold(0.9)
+    assert (changed.k, changed.parts[0].threshold) == (1, 0.9)
+
+
+def test_prefix_rejects_only_what_is_hopeless() -> None:
+    class Short(Fixed):
+        def prefix(self, text: str) -> Verdict | None:
+            if text == "crash":
+                raise RuntimeError
+            return Verdict.reject("too long", code="length") if len(text) > 5 else None
+
+    short: Any = Short("accepted")
+    both: Any = short & Fixed("accepted")
+    assert both.prefix("abc") is None
+    assert both.prefix("crash") is None
+    assert both.prefix("abcdefg").code == "length"
+    assert cast("Any", short | Fixed("accepted")).prefix("abcdefg") is None
+    assert cast("Any", short | Short("accepted")).prefix("abcdefg").outcome == "rejected"
+    assert not hasattr(~short, "prefix")
+    # It would judge what another part takes off.
+    assert not hasattr(short & Rewriting(), "prefix")

@@ -117,7 +117,9 @@ def test_nothing_to_look_for_is_an_abstention() -> None:
 
 
 def test_no_json_is_a_rejection() -> None:
-    assert ask("it is A-17").code == "json.parse"
+    assert ask("it is A-17", form="json").code == "json.parse"
+    assert ask("it is A-17", ignore="kind").code == "json.parse"
+    assert ask("{it is A-17").code == "json.parse"
     assert ask([1] * 1001, source="1").code == "grounded.too_many"
 
 
@@ -142,3 +144,60 @@ def test_the_assistant_is_no_source() -> None:
 def test_arguments_are_checked(arguments: Any) -> None:
     with pytest.raises(ConfigError):
         Grounded(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "accepted"),
+    [
+        ("The total is $1,234.50, due on 2024-04-01.", True),
+        ("The total is 1234.5 dollars for 12 apples.", True),
+        ("It was billed to \u201cacme corp's\u201d office.", True),
+        ('It was billed to "ACME ... office", on March 5th, 2024.', True),
+        ("1. The number is A-17.\n2. It has 7.5% tax.\n3. Nothing else.", True),
+        ("Step 9: it is A-17", True),
+        ("The total is $1,243.50.", False),
+        ("It is due on April 2, 2024.", False),
+        ('It says "payable at once".', False),
+        ("It was billed to \u00abBeta Corp\u00bb.", False),
+        ("[1] see 99", False),
+    ],
+)
+def test_prose(text: str, accepted: bool) -> None:
+    assert ask(text, form="prose").accepted is accepted
+
+
+def test_prose_is_taken_for_what_it_looks_like() -> None:
+    assert ask("12 apples, 7.5% tax").accepted
+    verdict = ask('There are 13 apples and "no pears".')
+    assert verdict.reason == 'not in the source text: "no pears"; 13'
+    assert ask("There are apples.").outcome == "abstained"
+    assert ask('The object is {"n": 12}.').parsed == {"n": 12}
+    assert ask('5" and 6" pipes', source="pipes of 5 and 6 inches").accepted
+
+
+@pytest.mark.parametrize(
+    ("source", "value", "stands"),
+    [
+        ("1.2 million people", 1_200_000, True),
+        ("1,200,000 people", "1.2 million", False),
+        ("about 50k a year", 50_000, True),
+        ("5 m of rope", 5, True),
+        ("twelve apples", 12, True),
+        ("a dozen eggs", 12, True),
+        ("eleventh", 11, False),
+    ],
+)
+def test_number_forms(source: str, value: Any, stands: bool) -> None:
+    assert SourceText(source).has(value) is stands
+
+
+def test_scaled_numbers_in_prose() -> None:
+    assert ask("Some 1.2 million.", source="There are 1,200,000 of them.").accepted
+    assert not ask("Some 1.3 million.", source="There are 1,200,000 of them.").accepted
+
+
+def test_form_is_checked() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'prose'"):
+        Grounded(form="prosa")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="would do nothing"):
+        Grounded(["a"], form="prose")

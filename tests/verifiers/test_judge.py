@@ -70,6 +70,9 @@ async def ask(
         ('{"reason": "r", "score": true}', "abstained", None),
         ('{"score": 9}', "abstained", None),
         ('{"reason": "r", "score": 9, "score": 1}', "abstained", None),
+        ('{"reason": "r", "score": 9, "note": "x"}', "abstained", None),
+        ('The answer says:\n```json\n{"reason": "r", "score": 9}\n```', "abstained", None),
+        ('It is {"reason": "r", "score": 9}', "abstained", None),
         ("9", "abstained", None),
         ("I give it {9}", "abstained", None),
         ("", "abstained", None),
@@ -107,7 +110,9 @@ async def test_what_the_judge_is_asked() -> None:
     async with engine(model):
         judge = Judge("some:model", "It {is} right.", params={"temperature": 0})
         await judge.verify(REQUEST, Answer("Paris"))
+    async with engine(model):
         await judge.verify(REQUEST, Answer("Paris"))
+    async with engine(model):
         await Judge("some:model", "x", constrain=False).verify(REQUEST, Answer("Paris"))
     first, second, free = model.asked
     assert first == second  # deterministic, for caches and recordings
@@ -156,9 +161,10 @@ async def test_too_long_an_answer_is_not_sent() -> None:
 async def test_with_threshold_keeps_everything_else() -> None:
     judge = Judge("m:n", "x", timeout=3, params={"a": 1}, constrain=False, max_chars=7)
     changed = judge.with_threshold(0.9)
-    assert changed.threshold == 0.9
-    for name in ("model", "rubric", "timeout", "params", "constrain", "max_chars"):
-        assert getattr(changed, name) == getattr(judge, name)
+    assert (changed.threshold, judge.threshold) == (0.9, 0.5)
+    assert vars(changed) == {**vars(judge), "threshold": 0.9}
+    with pytest.raises(ConfigError, match="threshold=2"):
+        judge.with_threshold(2)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +176,21 @@ async def test_with_threshold_keeps_everything_else() -> None:
         ({"threshold": 2}, "^threshold"),
         ({"timeout": 0}, "^timeout"),
         ({"params": {"response_format": {}}}, "^params"),
+        ({"model": None}, "^model: is missing"),
+        ({"judges": ["a:b", "c:d"]}, "^judges: give this or model"),
+        ({"model": None, "judges": ["a:b"]}, "^judges=.*two models or more"),
+        ({"model": None, "judges": "a:b"}, "^judges=.*two models or more"),
+        ({"model": None, "judges": ["a:b", "a:b"]}, "a:b is in it twice"),
+        ({"model": None, "judges": ["a:b", 3]}, "^judges=3"),
+        ({"model": None, "judges": ["a:b", "c:d"], "quorum": 3}, "^quorum=3: needs .* 1 to 2"),
+        ({"model": None, "judges": ["a:b", "c:d"], "quorum": 0}, "^quorum=0"),
+        ({"quorum": 1}, "^quorum=1: does nothing"),
+        ({"scale": 0}, "^scale=0"),
+        ({"scale": True}, "^scale=True"),
+        ({"scale": "yes"}, "^scale='yes'"),
+        ({"reference": " "}, "^reference"),
+        ({"max_chars": 0}, "^max_chars=0"),
+        ({"model": "no-provider"}, "provider:model"),
     ],
 )
 async def test_impossible_values_are_refused(arguments: Any, message: str) -> None:

@@ -19,14 +19,19 @@ from cascade_verifiers.self_confidence import INSTRUCTION, SelfConfidence
 REQUEST = Request.of("a question")
 
 
+def judged(verifier: SelfConfidence, answer: Answer) -> Verdict:
+    verdict = verifier.verify(REQUEST, answer)
+    assert isinstance(verdict, Verdict)
+    return verdict
+
+
 def stated(text: str, **options: Any) -> Verdict:
-    return SelfConfidence(**options).verify(REQUEST, Answer(text))
+    return judged(SelfConfidence(**options), Answer(text))
 
 
 def shown(*probabilities: float, **options: Any) -> Verdict:
     tokens = tuple(TokenLogprob("t", math.log(p)) for p in probabilities)
-    verifier = SelfConfidence("logprob", **options)
-    return verifier.verify(REQUEST, Answer("an answer", logprobs=tokens))
+    return judged(SelfConfidence("logprob", **options), Answer("an answer", logprobs=tokens))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +96,7 @@ def test_logprob_asks_for_them() -> None:
 
 @pytest.mark.parametrize("logprobs", [None, (), (TokenLogprob("t", math.nan),)])
 def test_without_logprobs_it_abstains(logprobs: Any) -> None:
-    verdict = SelfConfidence("logprob").verify(REQUEST, Answer("a", logprobs=logprobs))
+    verdict = judged(SelfConfidence("logprob"), Answer("a", logprobs=logprobs))
     assert verdict.outcome == "abstained"
     assert "provider" in verdict.reason
 
@@ -99,7 +104,7 @@ def test_without_logprobs_it_abstains(logprobs: Any) -> None:
 def test_odd_logprobs_stay_in_range() -> None:
     for log in (1e-9, -math.inf, -9999.0):
         tokens = (TokenLogprob("t", log),)
-        verdict = SelfConfidence("logprob").verify(REQUEST, Answer("a", logprobs=tokens))
+        verdict = judged(SelfConfidence("logprob"), Answer("a", logprobs=tokens))
         assert verdict.score in (0.0, 1.0)
 
 
@@ -129,6 +134,16 @@ def test_thresholds() -> None:
         ({"source": "logprobs"}, "did you mean 'logprob'"),
         ({"threshold": 1.5}, "^threshold=1.5"),
         ({"threshold": math.nan}, "^threshold=nan"),
+        ({"source": "logprob", "quantile": 0.1}, "^quantile=0.1: does nothing"),
+        ({"source": "logprob", "aggregate": "quantile", "quantile": 0.0}, "^quantile=0.0"),
+        ({"source": "logprob", "tokens": "some"}, "^tokens='some'"),
+        ({"source": "logprob", "form": "words"}, "^form='words': does nothing"),
+        ({"form": "word"}, "did you mean 'words'"),
+        ({"tokens": "all"}, "^tokens='all': does nothing"),
+        ({"timeout": 1.0}, "^timeout=1.0: does nothing"),
+        ({"source": "p_true", "timeout": 0.0}, "^timeout=0.0"),
+        ({"source": "p_true", "aggregate": "min"}, "^aggregate='min': does nothing"),
+        ({"source": "p_true", "params": {"logprobs": True}}, "^params: has logprobs"),
         ({"min_logprob": -1.0}, "^min_logprob=-1.0: does nothing"),
         ({"aggregate": "min"}, "^aggregate='min': does nothing"),
         ({"source": "logprob", "aggregate": "max"}, "^aggregate='max'"),

@@ -91,4 +91,4 @@ tier = Tier("openai:gpt-5-mini", verify=JsonSchema(Model) & ~Regex("sorry") & sh
 
 JsonSchema(3)  # type: ignore[arg-type]
 Sql(extract="embedded")  # type: ignore[arg-type]
-SelfConfidence("p_true")  # type: ignore[arg-type]
+SelfConfidence("p_false")  # type: ignore[arg-type]

@@ -1,246 +1,176 @@
-"""``a & b``, ``a | b``, ``~a``: checks made of checks, in Kleene's three-valued logic.
+"""``a & b``, ``a | b``, ``~a``, ``at_least(k, …)``: Kleene's three-valued logic.
 
 An abstention is the third truth value, "unknown": ``rejected & unknown`` is rejected, whatever
 the unknown would have been; ``accepted & unknown`` is unknown. A part that crashes is unknown
 too, so that one broken part cannot hide another's clear rejection, in whichever order they run.
+
+All three are one rule of counting: accepted when ``k`` parts accept, rejected when so many reject
+that ``k`` cannot accept any more, else unknown. ``&`` needs all of its parts, ``|`` one. A part
+that does not apply (see `when`) is left out as if it had not been written; where fewer than ``k``
+are left, all of these are needed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any as Anything
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from cascade.cost import total
-from cascade.errors import ConfigError, nearest
+from cascade.errors import ConfigError
 from cascade.types import Answer, Request
 from cascade.verdict import Outcome, Verdict, Verifier
-from cascade.verify import Check, CostClass, as_verifier, verifier_name
-from cascade_verifiers.asking import ask, ask_group, group, settle
+from cascade.verify import Check, as_verifier, verifier_name
+from cascade_verifiers.asking import group
+from cascade_verifiers.composable import (
+    Composable,
+    cost_class,
+    having,
+    not_applicable,
+    rewrites,
+)
+from cascade_verifiers.composite import Composite, Found
 
-_COST_ORDER: tuple[CostClass, ...] = ("free", "cpu", "model")
+__all__ = ["All", "Any", "AtLeast", "Composable", "Not", "at_least"]
 
 
-class Composable:
-    """What gives a verifier ``&``, ``|`` and ``~``, with other verifiers and plain functions.
+class _Counting(Composite):
+    """Accepted when enough parts accept. Its score is that of the part which decides it."""
 
-    ``cost_class`` says what a check costs: composites run their cheap parts first.
-    """
-
-    cost_class: CostClass = "free"
-
-    def verify(self, request: Request, answer: Answer, /) -> Verdict | Awaitable[Verdict]:
-        """The verdict on ``answer`` to ``request``."""
+    @property
+    def _needed(self) -> int:
         raise NotImplementedError
 
-    def __and__(self, other: Check) -> All:
-        return All(self, other)
-
-    def __rand__(self, other: Check) -> All:
-        return All(other, self)
-
-    def __or__(self, other: Check) -> Any:
-        return Any(self, other)
-
-    def __ror__(self, other: Check) -> Any:
-        return Any(other, self)
-
-    def __invert__(self) -> Composable:
-        return Not(self)
-
-
-class _Composite(Composable):
-    """Parts asked one after the other, cheap ones first, until one settles the matter.
-
-    The optional methods of the contract are instance attributes, set only where a part has
-    them: the engine looks for them by name.
-    """
-
-    decisive: ClassVar[Outcome]
-    sign: ClassVar[str]
-
-    def __init__(self, *checks: Check) -> None:
-        if not checks:
-            raise ConfigError(f"{type(self).__name__}() needs at least one verifier")
-        parts: list[Verifier] = []
-        for check in checks:
-            if isinstance(check, _Composite) and check.sign == self.sign:
-                parts.extend(check.parts)
-            else:
-                parts.append(as_verifier(check))
-        self.parts: tuple[Verifier, ...] = tuple(parts)
-        self.models = tuple(model for part in parts for model in getattr(part, "models", ()))
-        costs = [_COST_ORDER.index(_cost_class(part)) for part in parts]
-        self.cost_class = _COST_ORDER[max(costs)]
-        self._order = sorted(range(len(parts)), key=costs.__getitem__)
-        if _having(parts, "prepare"):
-            self.prepare = self._prepare
-        if _having(parts, "with_threshold"):
-            self.with_threshold = self._with_threshold
-        if _having(parts, "verify_group"):
-            self.verify_group = self._verify_group
-
-    def verify(self, request: Request, answer: Answer, /) -> Verdict | Awaitable[Verdict]:
-        """The verdict; awaitable from the first part on whose verdict is awaitable."""
-        verdicts: dict[int, Verdict] = {}
-        for position, index in enumerate(self._order):
-            found = ask(self.parts[index], request, answer)
-            if not isinstance(found, Verdict):
-                return self._await_rest(position, found, verdicts, request, answer)
-            verdicts[index] = found
-            if found.outcome == self.decisive:
-                break
-        return self._combine(verdicts)
-
-    async def _await_rest(
-        self,
-        position: int,
-        pending: Awaitable[Verdict],
-        verdicts: dict[int, Verdict],
-        request: Request,
-        answer: Answer,
-    ) -> Verdict:
-        part = self.parts[self._order[position]]
-        verdicts[self._order[position]] = found = await settle(part, pending)
-        for index in self._order[position + 1 :]:
-            if found.outcome == self.decisive:
-                break
-            asked = ask(self.parts[index], request, answer)
-            verdicts[index] = found = await settle(self.parts[index], asked)
-        return self._combine(verdicts)
-
-    async def _verify_group(self, request: Request, answers: Sequence[Answer]) -> Sequence[Verdict]:
-        """Parts that judge an ensemble together see all of it; others skip what is settled."""
-        rows: list[dict[int, Verdict]] = [{} for _ in answers]
-        for index in self._order:
-            part = self.parts[index]
-            waiting = [
-                n for n, row in enumerate(rows)
-                if all(verdict.outcome != self.decisive for verdict in row.values())
-            ]  # fmt: skip
-            if not waiting:
-                break
-            if hasattr(part, "verify_group"):
-                found = await ask_group(part, request, answers)
-                for n in waiting:
-                    rows[n][index] = found[n]
-            else:
-                for n in waiting:
-                    rows[n][index] = await settle(part, ask(part, request, answers[n]))
-        return [self._combine(row) for row in rows]
-
-    def _combine(self, found: Mapping[int, Verdict]) -> Verdict:
-        # In the order the user wrote, whichever ran first.
-        verdicts = [found[index] for index in sorted(found)]
-        outcomes = {verdict.outcome for verdict in verdicts}
-        outcome: Outcome = "rejected" if self.decisive == "accepted" else "accepted"
-        for candidate in (self.decisive, "abstained"):
-            if candidate in outcomes:
-                outcome = candidate
-                break
-        scores = [verdict.score for verdict in verdicts if verdict.score is not None]
-        blamed = [] if outcome == "accepted" else [v for v in verdicts if not v.accepted]
-        causes = [v for v in blamed if v.outcome == outcome]
-        return Verdict(
-            outcome,
-            score=self._score(scores) if scores else None,
-            reason="; ".join(dict.fromkeys(v.reason for v in blamed if v.reason)),
-            code=next((v.code for v in causes if v.code), ""),
-            repairable=outcome == "rejected" and self._repairable(causes),
-            parsed=next((v.parsed for v in verdicts if v.parsed is not None), None),
-            text=next((v.text for v in verdicts if v.text is not None), None),
-            cost=total(verdict.cost for verdict in verdicts),
+    def _settled(self, found: Found, unasked: Sequence[int]) -> bool:
+        accepted, unknown, rejected = _count(found)
+        return accepted >= self._needed or (
+            # Of what is not asked yet, all may accept, or not apply, which lowers what is needed.
+            rejected > 0 and accepted + unknown + len(unasked) < self._needed
         )
 
-    def _score(self, scores: Sequence[float]) -> float:
-        raise NotImplementedError
+    def _judge(self, found: Found, unasked: Sequence[int]) -> Verdict:
+        verdicts = list(found.values())
+        accepted, unknown, _ = _count(found)
+        most = len(found) + len(unasked)
+        needed = min(self._needed, most)
+        outcome: Outcome = "abstained"
+        if accepted >= needed:
+            outcome = "accepted"
+        elif accepted + unknown + len(unasked) < needed:
+            outcome = "rejected"
+        blamed = [] if outcome == "accepted" else [v for v in verdicts if not v.accepted]
+        causes = [v for v in blamed if v.outcome == outcome]
+        rejections = [v for v in verdicts if v.outcome == "rejected"]
+        hard = sum(v.score is None for v in rejections)
+        beyond_repair = sum(not v.repairable for v in rejections)
+        scores = sorted((v.score for v in verdicts if v.score is not None), reverse=True)
+        # No score can make up for parts that reject without one.
+        scored = scores and not (outcome == "rejected" and most - hard < needed)
+        return Verdict(
+            outcome,
+            score=scores[min(self._needed, len(scores)) - 1] if scored else None,
+            reason="; ".join(dict.fromkeys(v.reason for v in blamed if v.reason)),
+            code=next((v.code for v in causes if v.code), ""),
+            repairable=outcome == "rejected" and most - beyond_repair >= needed,
+        )
 
-    def _repairable(self, rejections: Sequence[Verdict]) -> bool:
-        raise NotImplementedError
 
-    def _prepare(self, request: Request) -> Request:
-        for part in _having(self.parts, "prepare"):
-            request = part.prepare(request)
-        return request
-
-    def _with_threshold(self, threshold: float) -> Verifier:
-        takers = _having(self.parts, "with_threshold")
-        if len(takers) > 1:
-            names = ", ".join(verifier_name(part) for part in takers)
-            raise ConfigError(f"threshold={threshold}: could go to any of {names}; set it on one")
-        changed = takers[0].with_threshold(threshold)
-        return type(self)(*(changed if part is takers[0] else part for part in self.parts))
-
-    def __repr__(self) -> str:
-        inner = f" {self.sign} ".join(repr(part) for part in self.parts)
-        return f"({inner})" if len(self.parts) > 1 else inner
-
-
-class All(_Composite):
+class All(_Counting):
     """``a & b``: accepted when every part accepts; the first rejection ends it.
 
-    Its score is the lowest of its parts'. A rejection is repairable when every rejection in it is.
+    Its score is the lowest of its parts', and none where a part without a score rejects. A
+    rejection is repairable when every rejection in it is.
     """
 
-    decisive = "rejected"
-    sign = "&"
+    sign: ClassVar[str] = "&"
 
     def __init__(self, *checks: Check) -> None:
         super().__init__(*checks)
         # Not for `|`: a model held to the form of one part could never satisfy another.
-        if _having(self.parts, "response_format"):
+        if having(self.parts, "response_format"):
             self.response_format = self._response_format
 
-    def _score(self, scores: Sequence[float]) -> float:
-        return min(scores)
+    @property
+    def _needed(self) -> int:
+        return len(self.parts)
 
-    def _repairable(self, rejections: Sequence[Verdict]) -> bool:
-        return all(verdict.repairable for verdict in rejections)
+    def _flat(self, checks: Sequence[Check]) -> tuple[Verifier, ...]:
+        return _flat(checks, All)
 
     def _response_format(self) -> Mapping[str, Anything]:
-        givers = _having(self.parts, "response_format")
+        givers = having(self.parts, "response_format")
         if len(givers) > 1:
             names = ", ".join(verifier_name(part) for part in givers)
             raise ConfigError(f"constrain=true: {names} each ask for a form of their own")
         wanted: Mapping[str, Anything] = givers[0].response_format()
         return wanted
 
+    def __repr__(self) -> str:
+        return _joined(self.parts, self.sign)
 
-class Any(_Composite):
+
+class Any(_Counting):
     """``a | b``: accepted when one part accepts; the first acceptance ends it.
 
     Its score is the highest of its parts'. A rejection is repairable when one of its parts' is.
     """
 
-    decisive = "accepted"
-    sign = "|"
+    sign: ClassVar[str] = "|"
 
-    def _score(self, scores: Sequence[float]) -> float:
-        return max(scores)
+    @property
+    def _needed(self) -> int:
+        return 1
 
-    def _repairable(self, rejections: Sequence[Verdict]) -> bool:
-        return any(verdict.repairable for verdict in rejections)
+    def _flat(self, checks: Sequence[Check]) -> tuple[Verifier, ...]:
+        return _flat(checks, Any)
 
-    def _combine(self, found: Mapping[int, Verdict]) -> Verdict:
-        accepted = {index: v for index, v in found.items() if v.accepted}
-        whole = super()._combine(found)
-        if not accepted:
-            return whole
-        # The value comes from a part that accepted it, never from one that did not.
-        chosen = super()._combine(accepted)
-        text = whole.text if chosen.text is None else chosen.text
-        return Verdict.accept(score=whole.score, parsed=chosen.parsed, text=text, cost=whole.cost)
+    def __repr__(self) -> str:
+        return _joined(self.parts, self.sign)
+
+
+class AtLeast(_Counting):
+    """``at_least(k, …)``: accepted when ``k`` of the parts accept. Made by `at_least`."""
+
+    def __init__(self, k: int, /, *checks: Check) -> None:
+        given: object = k
+        if isinstance(given, bool) or not isinstance(given, int) or not 1 <= k <= len(checks):
+            raise ConfigError(f"at_least={k!r}: needs a whole number from 1 to {len(checks)}")
+        self.k = k
+        super().__init__(*checks)
+
+    @property
+    def _needed(self) -> int:
+        return self.k
+
+    def _of(self, parts: Sequence[Verifier]) -> AtLeast:
+        return AtLeast(self.k, *parts)
+
+    def __repr__(self) -> str:
+        return f"at_least({self.k}, {', '.join(map(repr, self.parts))})"
+
+
+def at_least(k: int, *checks: Check) -> AtLeast:
+    """Accepted when ``k`` of the checks accept, rejected when ``k`` cannot accept any more.
+
+    ``at_least(1, …)`` is ``|`` and ``at_least(n, …)`` of ``n`` is ``&``. Its score is the ``k``-th
+    highest. A rejection is repairable when enough of its parts' are.
+
+    Raises:
+        ConfigError: ``k`` is not from 1 to the number of checks.
+    """
+    return AtLeast(k, *checks)
 
 
 class Not(Composable):
-    """``~a``: accepted when the part rejects; an abstention stays one.
+    """``~a``: accepted when the part rejects; what abstains or does not apply stays so.
 
     A score turns into one minus it. What the part parsed is dropped, as it is what was not wanted.
     """
 
     def __init__(self, check: Check) -> None:
         self.part = as_verifier(check)
-        self.cost_class = _cost_class(self.part)
+        self.cost_class = cost_class(self.part)
+        # A wrapping taken off something unwanted is of no use to anyone.
+        self.rewrites = "addition" if rewrites(self.part) == "addition" else None
         prepare: Callable[[Request], Request] | None = getattr(self.part, "prepare", None)
         if prepare is not None:
             self.prepare = prepare
@@ -262,17 +192,18 @@ class Not(Composable):
         return [self._turn(verdict) for verdict in await group(self.part, request, answers)]
 
     def _turn(self, verdict: Verdict) -> Verdict:
-        if verdict.outcome == "abstained":
+        if verdict.outcome == "abstained" or not_applicable(verdict):
             return verdict
         name = verifier_name(self.part)
         score = None if verdict.score is None else 1.0 - verdict.score
+        text = verdict.text if self.rewrites else None
         if not verdict.accepted:
-            return Verdict.accept(score=score, text=verdict.text, cost=verdict.cost)
+            return Verdict.accept(score=score, text=text, cost=verdict.cost)
         return Verdict.reject(
             f"the check {name!r} passed, and must not",
             code=f"not.{name}",
             score=score,
-            text=verdict.text,
+            text=text,
             cost=verdict.cost,
         )
 
@@ -280,17 +211,18 @@ class Not(Composable):
         return f"~{self.part!r}"
 
 
-def _cost_class(part: Verifier) -> CostClass:
-    cost: CostClass = getattr(part, "cost_class", "cpu")
-    if cost not in _COST_ORDER:
-        raise ConfigError(
-            f"{verifier_name(part)}: cost_class={cost!r}: {nearest(cost, _COST_ORDER)}"
-        )
-    return cost
+def _count(found: Found) -> tuple[int, int, int]:
+    outcomes = [verdict.outcome for verdict in found.values()]
+    return outcomes.count("accepted"), outcomes.count("abstained"), outcomes.count("rejected")
 
 
-def _having(
-    parts: Sequence[Verifier],
-    method: Literal["prepare", "with_threshold", "response_format", "verify_group"],
-) -> list[Anything]:
-    return [part for part in parts if callable(getattr(part, method, None))]
+def _flat(checks: Sequence[Check], kind: type[All] | type[Any]) -> tuple[Verifier, ...]:
+    parts: list[Verifier] = []
+    for check in checks:
+        parts.extend(check.parts if isinstance(check, kind) else [as_verifier(check)])
+    return tuple(parts)
+
+
+def _joined(parts: Sequence[Verifier], sign: str) -> str:
+    inner = f" {sign} ".join(map(repr, parts))
+    return f"({inner})" if len(parts) > 1 else inner

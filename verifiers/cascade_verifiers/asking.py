@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
+from cascade.context import spending
+from cascade.cost import FREE, Cost, total
 from cascade.types import Answer, Request
 from cascade.verdict import Verdict, Verifier
 from cascade.verify import verifier_name
@@ -24,20 +26,24 @@ async def settle(part: Verifier, found: Verdict | Awaitable[Verdict]) -> Verdict
     """The verdict that `ask` gave or promised."""
     if isinstance(found, Verdict):
         return found
-    try:
-        return _checked(await found)
-    except Exception as error:  # noqa: BLE001  # as above; cancellation is no Exception
-        return _crashed(part, error)
+    with spending() as spent:
+        try:
+            return _checked(await found)
+        except Exception as error:  # noqa: BLE001  # as above; cancellation is no Exception
+            return _crashed(part, error, cost=total(spent))
 
 
 async def ask_group(
     part: Verifier, request: Request, answers: Sequence[Answer]
 ) -> Sequence[Verdict]:
     """What ``part`` says of an ensemble's answers; it has ``verify_group``."""
-    try:
-        return await group(part, request, answers)
-    except Exception as error:  # noqa: BLE001  # as above
-        return [_crashed(part, error)] * len(answers)
+    with spending() as spent:
+        try:
+            return await group(part, request, answers)
+        except Exception as error:  # noqa: BLE001  # as above
+            # The check is one, and so is what it cost.
+            first = _crashed(part, error, cost=total(spent))
+            return [first, *[_crashed(part, error)] * (len(answers) - 1)]
 
 
 async def group(part: Any, request: Request, answers: Sequence[Answer]) -> Sequence[Verdict]:
@@ -55,6 +61,6 @@ def _checked(found: object) -> Verdict:
     raise TypeError(f"a verifier returns a Verdict; got {type(found).__name__}")
 
 
-def _crashed(part: Verifier, error: Exception) -> Verdict:
+def _crashed(part: Verifier, error: Exception, *, cost: Cost = FREE) -> Verdict:
     reason = f"{verifier_name(part)} crashed: {type(error).__name__}: {error}"
-    return Verdict.abstain(reason[:300], code="verifier.crashed")
+    return Verdict.abstain(reason[:300], code="check.crash", cost=cost)

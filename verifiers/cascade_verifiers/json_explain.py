@@ -45,6 +45,11 @@ class _TooManyStepsError(Exception):
     """The explanation takes too long: whatever was found until now has to do."""
 
 
+def load_explainer() -> None:
+    """Import jsonschema (50 ms) now, and not while an event loop waits for the first reason."""
+    import_module("jsonschema")
+
+
 def explain(
     schema: dict[str, Any], decider: jsonschema_rs.Validator, value: Any, *, steps: int
 ) -> Explanation:

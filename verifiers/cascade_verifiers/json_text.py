@@ -23,11 +23,18 @@ _LONG_NUMBER = re.compile(rf"[0-9]{{{MAX_DIGITS + 1}}}")
 
 
 class JsonTextError(ValueError):
-    """The text is not JSON as it is wanted here; the message says why, fit for a model."""
+    """The text is not JSON as it is wanted here; the message says why, fit for a model.
+
+    ``syntax`` says that it breaks the grammar, and not only a bound or a rule of ours.
+    """
+
+    def __init__(self, reason: str, *, syntax: bool = False) -> None:
+        super().__init__(reason)
+        self.syntax = syntax
 
 
-def parse_json(text: str) -> Any:
-    """The value of a JSON text.
+def parse_json(text: str, *, control: bool = False) -> Any:
+    """The value of a JSON text. ``control`` lets control characters stand in strings.
 
     Raises:
         JsonTextError: it is none, or one of the bounds is exceeded.
@@ -38,18 +45,18 @@ def parse_json(text: str) -> Any:
     if len(text) > MAX_DIGITS and _LONG_NUMBER.search(text):
         raise JsonTextError(f"the JSON has a number of more than {MAX_DIGITS} digits")
     try:
-        value = _decoder.decode(text)
-        if not text.isascii() or "\\u" in text:
-            _check_unicode(text, value)
+        value = (_lenient if control else _strict).decode(text)
+        check_unicode(text, value)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno} column {error.colno}"
-        raise JsonTextError(f"the answer is not valid JSON: {error.msg} at {place}") from None
+        reason = f"the answer is not valid JSON: {error.msg} at {place}"
+        raise JsonTextError(reason, syntax=True) from None
     except RecursionError:
-        raise JsonTextError(_TOO_DEEP) from None
+        raise JsonTextError(TOO_DEEP) from None
     return value
 
 
-_TOO_DEEP = f"the JSON is nested more than {MAX_DEPTH} levels deep"
+TOO_DEEP = f"the JSON is nested more than {MAX_DEPTH} levels deep"
 
 
 def _check_depth(text: str) -> None:
@@ -62,15 +69,23 @@ def _check_depth(text: str) -> None:
         if first in "[{":
             depth += 1
             if depth > MAX_DEPTH:
-                raise JsonTextError(_TOO_DEEP)
+                raise JsonTextError(TOO_DEEP)
         elif first != '"':
             depth -= 1
 
 
-def _check_unicode(text: str, value: Any) -> None:
+def check_unicode(text: str, value: Any) -> None:
+    """Refuse half of a surrogate pair in ``text`` or, escaped there, in its ``value``.
+
+    Raises:
+        JsonTextError: there is one.
+    """
+    escaped = "\\u" in text
+    if not escaped and text.isascii():
+        return
     try:
         text.encode()
-        if "\\ud" in text or "\\uD" in text:
+        if escaped and ("\\ud" in text or "\\uD" in text):
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise JsonTextError("the JSON has half of a surrogate pair in a string") from None
@@ -97,4 +112,7 @@ def _constant(text: str) -> Any:
     raise JsonTextError(f"the answer is not valid JSON: {text} is no JSON number")
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
+_strict = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
+_lenient = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=_float, parse_constant=_constant, strict=False
+)

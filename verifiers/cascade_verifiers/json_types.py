@@ -37,6 +37,8 @@ def read_source(schema: object) -> Source:
     """
     if isinstance(schema, str) and _OBJECT_PATH.fullmatch(schema):
         schema = import_object(schema)
+    if isinstance(schema, bool):
+        return Source({} if schema else {"not": {}}, "answer")
     if isinstance(schema, Mapping):
         return Source(dict(schema), _name(schema.get("title"), "answer"))
     if isinstance(schema, str | Path):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from cascade.errors import ConfigError
+from cascade.errors import ConfigError, nearest
 from cascade.types import Answer, Request
 from cascade.verdict import Verdict
 from cascade_verifiers.algebra import Composable
@@ -21,27 +21,42 @@ class OneOf(Composable):
     alone is the tier's prompt's task.
 
     Args:
-        labels: the labels, or one list of them.
+        labels: the labels, or one list of them, or a mapping from labels to what else means them.
         case_sensitive: whether ``Yes`` differs from ``yes``.
+        aliases: for labels, what else means them: ``{"billing": ["invoice", "payment"]}``.
 
     Raises:
         ConfigError: there are no labels, or two of them mean the same answer.
     """
 
-    def __init__(self, *labels: str | Iterable[str], case_sensitive: bool = False) -> None:
+    rewrites = "wrapping"
+
+    def __init__(
+        self,
+        *labels: str | Iterable[str] | Mapping[str, str | Iterable[str]],
+        case_sensitive: bool = False,
+        aliases: Mapping[str, str | Iterable[str]] | None = None,
+    ) -> None:
         self._case_sensitive = case_sensitive
         self._labels: dict[str, str] = {}
+        self.labels: tuple[str, ...] = ()
+        meant: list[tuple[object, object]] = []
         for given in labels:
             for label in (given,) if isinstance(given, str) else _each(given):
-                self._add(label)
-        if not self._labels:
+                self._add(label, label, "labels")
+                self.labels += (str(label),)
+            if isinstance(given, Mapping):
+                meant.extend(given.items())
+        if not self.labels:
             raise ConfigError("labels: give at least one")
+        for label, others in [*meant, *(aliases or {}).items()]:
+            if label not in self.labels:
+                raise ConfigError(
+                    f"aliases: {label!r} is no label: {nearest(str(label), self.labels)}"
+                )
+            for other in (others,) if isinstance(others, str) else _each(others):
+                self._add(other, label, "aliases")
         self._longest = max(map(len, self._labels)) + 100
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels as they were given."""
-        return tuple(self._labels.values())
 
     def verify(self, request: Request, answer: Answer, /) -> Verdict:
         """The verdict; its reason lists the labels."""
@@ -50,17 +65,18 @@ class OneOf(Composable):
         if label is not None:
             return Verdict.accept(parsed=label, text=None if answer.text == label else label)
         listed = ", ".join(repr(name) for name in self.labels[:_LISTED])
-        more = f" or {len(self._labels) - _LISTED} others" if len(self._labels) > _LISTED else ""
+        more = f" or {len(self.labels) - _LISTED} others" if len(self.labels) > _LISTED else ""
         reason = f"the answer must be exactly one of {listed}{more}, and nothing else"
         return Verdict.reject(reason[:500], code="one_of.unknown", repairable=True)
 
-    def _add(self, label: object) -> None:
-        key = self._key(label) if isinstance(label, str) else ""
-        if not isinstance(label, str) or not key:
-            raise ConfigError(f"labels: {label!r} is no label")
+    def _add(self, text: object, label: object, argument: str) -> None:
+        """Take ``text`` for ``label``."""
+        key = self._key(text) if isinstance(text, str) else ""
+        if not key:
+            raise ConfigError(f"{argument}: {text!r} is no label")
         if key in self._labels:
-            raise ConfigError(f"labels: {label!r} and {self._labels[key]!r} are the same answer")
-        self._labels[key] = label
+            raise ConfigError(f"{argument}: {text!r} and {self._labels[key]!r} are the same answer")
+        self._labels[key] = str(label)
 
     def _key(self, text: str) -> str:
         bare = text.strip(_AROUND) or text.strip()

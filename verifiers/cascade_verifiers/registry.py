@@ -113,8 +113,9 @@ def import_object(path: str) -> Any:
     module_name, _, object_name = path.partition(":")
     try:
         found: Any = import_module(module_name)
-    except (ImportError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot import {module_name!r}: {error}") from error
+    except Exception as error:  # importing runs anyone's code
+        kind = "" if isinstance(error, ImportError | ValueError) else f"{type(error).__name__}: "
+        raise ConfigError(f"{path}: cannot import {module_name!r}: {kind}{error}") from error
     for part in object_name.split("."):
         if not hasattr(found, part):
             raise ConfigError(f"{path}: no {part!r} there: {nearest(part, _public(found))}")
@@ -138,12 +139,27 @@ def make(name: str, arguments: Mapping[str, Any] | None = None) -> Composable:
         found = target
     elif callable(target):
         function = target if isinstance(target, PlainFunction) else PlainFunction(target)
-        _check_arguments(given, _settings(function.function), name)
+        _check_arguments(given, [p.name for p in arguments_of(function)], name)
         found = function.bind(**given) if given else function
         found.require_arguments()
     else:
         raise ConfigError(f"{name} is no verifier: it is of type {type(target).__name__}")
     return found if isinstance(found, Composable) else All(found)
+
+
+def arguments_of(found: Any) -> list[inspect.Parameter]:
+    """The arguments that `make` takes for what `find_verifier` found."""
+    if isinstance(found, type):
+        return [
+            parameter
+            for parameter in inspect.signature(found).parameters.values()
+            if parameter.kind is not parameter.VAR_KEYWORD
+        ]
+    if callable(getattr(found, "verify", None)) and not isinstance(found, FunctionVerifier):
+        return []
+    function = found.function if isinstance(found, FunctionVerifier) else found
+    parameters = inspect.signature(function).parameters.values()
+    return [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
 
 
 def _construct(target: type, given: dict[str, Any]) -> Verifier:
@@ -174,11 +190,6 @@ def _check_arguments(given: Mapping[str, Any], known: list[str], name: str) -> N
         if argument not in known:
             hint = nearest(argument, known) if known else "it takes none"
             raise ConfigError(f"{argument}: {name} has no such argument; {hint}")
-
-
-def _settings(function: Callable[..., Any]) -> list[str]:
-    parameters = inspect.signature(function).parameters.values()
-    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
 
 
 def _public(found: object) -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
 Date = tuple[int, int, int]
 
 _LONGEST_NUMBER = 40
+_PIECE = 50_000
 
 # Dashes, and quotes of all kinds.
 _SAME = str.maketrans(
@@ -23,6 +24,28 @@ _NUMBER = re.compile(r"\d{1,3}(?:[ ']\d{3})+(?:[.,]\d+)?(?!\d)|\d+(?:[.,]\d+)*")
 _MONEY = re.compile(
     rf"[-+(]?\s?(?:[$€£¥₹]|[a-z]{{3}})?\s?[-+]?({_NUMBER.pattern})\s?(?:[$€£¥₹%]|[a-z]{{3}})?\)?"
 )
+
+# "1.2 million", "50k"; a letter alone must touch its number, and "m" may be metres too.
+_SCALED = re.compile(
+    rf"({_NUMBER.pattern})(?: ?(thousand|million|billion|trillion|mio|mrd|bn)\b|([km])\b)?"
+)
+_SCALES = {
+    "k": 3, "thousand": 3, "m": 6, "mio": 6, "million": 6, "bn": 9, "mrd": 9, "billion": 9,
+    "trillion": 12,
+}  # fmt: skip
+_ONES = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+    "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
+    "nineteen", "twenty",
+)  # fmt: skip
+_TENS = ("thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_WORDS = {
+    **{word: Decimal(value) for value, word in enumerate(_ONES)},
+    **{word: Decimal(10 * value) for value, word in enumerate(_TENS, 3)},
+    "hundred": Decimal(100), "thousand": Decimal(1000), "dozen": Decimal(12), "twice": Decimal(2),
+    "half": Decimal("0.5"),
+}  # fmt: skip
+_WORD = re.compile(rf"\b(?:{'|'.join(_WORDS)})\b")
 
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _MONTH = (
@@ -43,9 +66,8 @@ class SourceText:
 
     def __init__(self, text: str) -> None:
         self._text = normal(text)
-        self._numbers = {
-            number for found in _NUMBER.finditer(self._text) for number in _readings(found[0])
-        }
+        self._numbers = {number for _, _, numbers in read_numbers(self._text) for number in numbers}
+        self._numbers.update(_WORDS[found[0]] for found in _WORD.finditer(self._text))
         self._dates = set(_dates(self._text))
 
     def has(self, value: Any) -> bool:
@@ -55,6 +77,14 @@ class SourceText:
             return Decimal(digits) in self._numbers if digits else False
         text = normal(value)
         return self._has_words(text) or self._has_date(text) or self._has_money(text)
+
+    def has_number_of(self, readings: Iterable[Decimal]) -> bool:
+        """Whether a number stands in the text that may mean one of these."""
+        return not self._numbers.isdisjoint(readings)
+
+    def has_date_of(self, readings: Iterable[Date]) -> bool:
+        """Whether a date stands in the text that may mean one of these."""
+        return not self._dates.isdisjoint(readings)
 
     def _has_words(self, words: str) -> bool:
         start = self._text.find(words)
@@ -87,8 +117,16 @@ class SourceText:
 
 def normal(text: str) -> str:
     """One form for texts that differ only in case, spacing, dashes, quotes or Unicode form."""
-    text = unicodedata.normalize("NFKC", text).translate(_SAME).casefold()
-    return " ".join(text.split())
+    pieces: list[str] = []
+    room = 2 * len(text) + _PIECE
+    # In pieces: some characters expand to 18, which no text worth reading is made of.
+    for start in range(0, len(text), _PIECE):
+        piece = unicodedata.normalize("NFKC", text[start : start + _PIECE])
+        room -= len(piece)
+        if room < 0:
+            break
+        pieces.append(piece.translate(_SAME).casefold())
+    return " ".join("".join(pieces).split())
 
 
 def _joins(left: str, right: str) -> bool:
@@ -118,6 +156,28 @@ def _readings(number: str) -> Iterator[Decimal]:
             yield Decimal(plain)
         if all(len(group) == 3 for group in plain.split(".")[1:]):
             yield Decimal(plain.replace(".", ""))
+
+
+def read_numbers(text: str) -> Iterator[tuple[str, int, list[Decimal]]]:
+    """Each number in a `normal` text: as written, from where on, and what it may mean."""
+    for found in _SCALED.finditer(text):
+        readings = list(_readings(found[1]))
+        scale = found[2] or found[3]
+        if scale:
+            scaled = [number.scaleb(_SCALES[scale]) for number in readings]
+            # A letter may be a unit: "5 m" is five metres as well.
+            readings = scaled if found[2] else readings + scaled
+        if readings:
+            yield found[0], found.start(), readings
+
+
+def read_dates(text: str) -> Iterator[tuple[str, tuple[int, int], list[Date]]]:
+    """Each date in a `normal` text: as written, from where to where, and what it may mean."""
+    for pattern in (_ISO_DATE, _SHORT_DATE, _MONTH_FIRST, _DAY_FIRST):
+        for found in pattern.finditer(text):
+            dates = list(_dates(found[0]))
+            if dates:
+                yield found[0], found.span(), dates
 
 
 def _dates(text: str) -> Iterator[Date]:

@@ -1,45 +1,36 @@
-"""`Sql`: the answer is one SQL query that parses and only reads."""
+"""`Sql`: the answer is one SQL query that parses, only reads, and as asked for fits a database."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from anyio import to_thread
-from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
-from sqlglot.errors import ParseError, SqlglotError
-from sqlglot.tokenizer_core import Token, TokenType
 
 from cascade.errors import ConfigError, nearest
 from cascade.types import Answer, Request
 from cascade.verdict import Verdict
-from cascade_verifiers.algebra import Composable
-from cascade_verifiers.extract import check_extract, fences
-from cascade_verifiers.sql_read_only import more_than_reads
+from cascade_verifiers.composable import Composable
+from cascade_verifiers.extract import check_extract
+from cascade_verifiers.sql_catalogue import Catalogue
+from cascade_verifiers.sql_sandbox import Sandbox, in_worker
+from cascade_verifiers.sql_text import Reader, reject
+from cascade_verifiers.sql_worker import Limits, Run
 
 MAX_CHARS = 10_000
-INLINE_CHARS = 2_000
-"""Longer queries are parsed in a worker thread: sqlglot takes about 5 ms a kilobyte."""
+INLINE_CHARS = 1_000
+"""Longer queries are parsed in a worker process: sqlglot takes up to 6 ms a kilobyte."""
 
-MAX_NESTING = 32
-"""Of brackets and CASE: sqlglot takes some 20 stack frames for each."""
-
-_OPENING = (TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CASE)
-_CLOSING = (TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE, TokenType.END)
-_BEGINS_QUERY = (
-    TokenType.SELECT,
-    TokenType.WITH,
-    TokenType.L_PAREN,
-    TokenType.FROM,
-    TokenType.VALUES,
-    TokenType.TABLE,
-)
-_NO_KEYWORD = (TokenType.VAR, TokenType.IDENTIFIER, TokenType.STRING, TokenType.NUMBER)
+READ_SECONDS = 5.0
 
 
 class Sql(Composable):
     """Accepts an answer that is exactly one SQL query, parses in a dialect and only reads.
+
+    A ladder, of which the rungs after that are optional: the tables and columns exist
+    (``catalogue``), the database can plan it (``explain``), it runs within limits (``execute``),
+    and gives a row (``not_empty``). The first rung that fails gives the verdict.
 
     The verdict's ``text`` is the query without fence, final semicolon and comments: comments,
     because what one database takes for a comment another one executes.
@@ -52,9 +43,20 @@ class Sql(Composable):
         read_only: whether anything but a query is refused: DDL, DML, PRAGMA, ATTACH, COPY,
             locks, functions that reach files or the network. If not, any one statement passes.
         max_chars: longer answers are rejected unread.
+        catalogue: the tables and columns there are, as `Catalogue.of` takes them: a dict, a
+            ``.sql`` file or its text, an SQLite or DuckDB file, an open connection; True takes
+            them from ``database``. Read once, when the verifier is made.
+        database: the path of an SQLite or DuckDB file, for the rungs that follow.
+        explain: whether the database must be able to plan the query.
+        execute: whether the query is run, in a process of its own that may only read.
+        not_empty: whether its result must have a row.
+        timeout: seconds the database may take for one query.
+        max_rows: a query that gives more rows is rejected.
+        memory_mb: megabytes the query may take.
 
     Raises:
-        ConfigError: there is no such dialect.
+        ConfigError: there is no such dialect, a source cannot be read, or an argument would do
+            nothing.
     """
 
     cost_class = "cpu"
@@ -66,135 +68,118 @@ class Sql(Composable):
         extract: Literal["strict", "fence"] = "fence",
         read_only: bool = True,
         max_chars: int = MAX_CHARS,
+        catalogue: Any = None,
+        database: str | Path | None = None,
+        explain: bool = False,
+        execute: bool = False,
+        not_empty: bool = False,
+        timeout: float | None = None,
+        max_rows: int | None = None,
+        memory_mb: int | None = None,
     ) -> None:
         check_extract(extract, ("strict", "fence"))
         if max_chars < 1:
             raise ConfigError(f"max_chars={max_chars!r}: needs a whole number above 0")
-        known = [name for name in Dialect.classes if name]
-        if dialect is not None and dialect not in known:
-            raise ConfigError(f"dialect={dialect!r}: {nearest(str(dialect), known)}")
-        self._name = dialect
-        self._dialect = Dialect.get_or_raise(dialect)
-        self._extract = extract
-        self._read_only = read_only
+        check_dialect(dialect)
+        if not_empty and not execute:
+            raise ConfigError("not_empty=True needs execute=True")
+        if (explain or execute) and not read_only:
+            raise ConfigError("read_only=False: explain= and execute= take queries only")
+        if catalogue is True:
+            catalogue = database
+            if database is None:
+                raise ConfigError("catalogue=True takes the names from database=, which is missing")
+        known = None if catalogue is None else Catalogue.of(catalogue, dialect)
+        self._reader = Reader(dialect, extract == "fence", read_only, known)
         self._max_chars = max_chars
+        self._not_empty = not_empty
+        self._steps: tuple[Literal["explain", "execute"], ...] = (
+            *(("explain",) if explain else ()),
+            *(("execute",) if execute else ()),
+        )
+        self._sandbox: Sandbox | None = None
+        given = {"timeout": timeout, "max_rows": max_rows, "memory_mb": memory_mb}
+        limits = {name: value for name, value in given.items() if value is not None}
+        if self._steps:
+            if database is None:
+                raise ConfigError(f"{self._steps[0]}=True needs database=")
+            self._sandbox = Sandbox(database, **limits)  # type: ignore[arg-type]  # by name
+            if dialect != self._sandbox.kind:
+                raise ConfigError(f"dialect={dialect!r}: the database is {self._sandbox.kind}")
+        elif limits or (database is not None and catalogue is not database):
+            unused = next(iter(limits), "database")
+            raise ConfigError(f"{unused}= does nothing without explain=True or execute=True")
 
     def verify(self, request: Request, answer: Answer, /) -> Verdict | Awaitable[Verdict]:
-        """The verdict; awaitable where it takes long enough to go to a worker thread."""
+        """The verdict; awaitable where the query is long or is put to a database."""
         text = answer.text
         if len(text) > self._max_chars:
             reason = f"the answer is longer than {self._max_chars:,} characters"
-            return _reject(reason, "too_long")
+            return reject(reason, "too_long")
         if len(text) > INLINE_CHARS:
-            return to_thread.run_sync(self._judge, text)
-        return self._judge(text)
+            return self._verify_long(text)
+        query = self._reader.read(text)
+        if isinstance(query, Verdict):
+            return query
+        return self._accept(text, query.text) if self._sandbox is None else self._put(
+            self._sandbox, text, query.text
+        )  # fmt: skip
 
-    def _judge(self, text: str) -> Verdict:
-        fenced = fences(text) if self._extract == "fence" else []
-        if len(fenced) > 1:
-            return _reject("the answer has several code fences; give one query", "parse")
-        sql = fenced[0] if fenced else text.strip()
-        if "\0" in sql or not _encodable(sql):
-            # A NUL ends the text for some drivers, so that less runs than was checked.
-            return _reject("the SQL has a NUL or half of a surrogate pair in it", "parse")
-        try:
-            tokens = self._dialect.tokenize(sql)
-            return self._judge_tokens(sql, tokens) or self._accept(text, sql, tokens)
-        except ParseError as error:
-            return _reject(_explained(error), "parse")
-        except SqlglotError as error:
-            return _reject(f"the SQL does not parse: {error}", "parse")
-        except RecursionError:
-            return _reject("the SQL is nested too deep", "parse")
+    async def _verify_long(self, text: str) -> Verdict:
+        query = await read_long(self._reader, text)
+        if isinstance(query, Verdict):
+            return query
+        if self._sandbox is None:
+            return self._accept(text, query)
+        return await self._put(self._sandbox, text, query)
 
-    def _judge_tokens(self, sql: str, tokens: list[Token]) -> Verdict | None:
-        while tokens and tokens[-1].token_type is TokenType.SEMICOLON:
-            tokens.pop()
-        if not tokens:
-            return _reject("the answer has no SQL", "empty")
-        if any(token.token_type is TokenType.SEMICOLON for token in tokens):
-            return _reject(
-                "the answer has several statements; give one query", "several_statements"
-            )
-        if _nesting(tokens) > MAX_NESTING:
-            reason = f"the SQL is nested more than {MAX_NESTING} levels deep"
-            return _reject(reason, "parse")
-        if not self._read_only:
-            self._dialect.parser().parse(tokens, sql)
-            return None
-        return self._judge_query(sql, tokens)
+    async def _put(self, sandbox: Sandbox, text: str, query: str) -> Verdict:
+        run = await sandbox.run(query, self._steps)
+        if run.status != "done":
+            return failure(run, sandbox.limits)
+        if self._not_empty and not run.rows:
+            reason = "the query runs and gives no rows; check its conditions and joins"
+            return reject(reason, "empty_result")
+        return self._accept(text, query)
 
-    def _judge_query(self, sql: str, tokens: list[Token]) -> Verdict | None:
-        first = tokens[0]
-        if first.token_type in _NO_KEYWORD:
-            return _reject(f"a query begins with SELECT or WITH, not {first.text[:40]!r}", "parse")
-        if first.token_type not in _BEGINS_QUERY:
-            return _not_read_only(first.text.upper()[:40])
-        if any(comment.startswith(("!", "M!")) for token in tokens for comment in token.comments):
-            return _not_read_only("a comment that MySQL executes")
-        (query,) = self._dialect.parser().parse(tokens, sql)
-        if not isinstance(query, exp.Query | exp.Values):
-            return _reject("the answer is no SQL query", "parse")
-        found = more_than_reads(query, self._name)
-        return None if found is None else _not_read_only(found)
-
-    def _accept(self, text: str, sql: str, tokens: list[Token]) -> Verdict:
-        query = sql[tokens[0].start : tokens[-1].end + 1]
-        if any(token.comments for token in tokens) or tokens[0].start > 0:
-            query = _without_comments(sql, tokens)
-            # Should a token's place ever be wrong, nothing unchecked may come of it.
-            again = self._dialect.tokenize(query)
-            if [t.text for t in again] != [t.text for t in tokens]:
-                return _reject("the SQL has comments that cannot be taken out", "parse")
+    def _accept(self, text: str, query: str) -> Verdict:
         return Verdict.accept(text=None if query == text else query)
 
     def __repr__(self) -> str:
-        return f"Sql({self._name or ''})"
+        return f"Sql({self._reader.dialect or ''})"
 
 
-def _encodable(text: str) -> bool:
+def check_dialect(dialect: str | None) -> None:
+    """Refuse a dialect that sqlglot does not have.
+
+    Raises:
+        ConfigError: with the nearest right one.
+    """
+    known = [name for name in Dialect.classes if name]
+    if dialect is not None and dialect not in known:
+        raise ConfigError(f"dialect={dialect!r}: {nearest(str(dialect), known)}")
+
+
+async def read_long(reader: Reader, text: str) -> str | Verdict:
+    """What `Reader.judge` says, from a worker process."""
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        return await in_worker(READ_SECONDS, reader.judge, text)
+    except TimeoutError:
+        return reject("the SQL takes too long to parse", "parse")
 
 
-def _nesting(tokens: list[Token]) -> int:
-    depth = deepest = 0
-    for token in tokens:
-        if token.token_type in _OPENING:
-            depth += 1
-            deepest = max(deepest, depth)
-        elif token.token_type in _CLOSING:
-            depth -= 1
-    return deepest
-
-
-def _without_comments(sql: str, tokens: list[Token]) -> str:
-    pieces: list[str] = []
-    end = tokens[0].start
-    for token in tokens:
-        gap = sql[end : token.start]
-        pieces.append(gap if gap.isspace() or not gap else " ")
-        pieces.append(sql[token.start : token.end + 1])
-        end = token.end + 1
-    return "".join(pieces)
-
-
-def _explained(error: ParseError) -> str:
-    first = error.errors[0] if error.errors else {}
-    description = str(first.get("description") or "it is no SQL")[:200].rstrip(". ")
-    if "<Token" in description:
-        description = description.split(" but got <Token")[0]
-    place = f" at line {first['line']}, column {first['col']}" if first.get("line") else ""
-    found = f" near {str(first['highlight'])[:40]!r}" if first.get("highlight") else ""
-    return f"the SQL does not parse: {description}{place}{found}"
-
-
-def _not_read_only(what: str) -> Verdict:
-    return _reject(f"the query must only read; it has {what}", "not_read_only")
-
-
-def _reject(reason: str, code: str) -> Verdict:
-    return Verdict.reject(reason[:300], code=f"sql.{code}", repairable=True)
+def failure(run: Run, limits: Limits) -> Verdict:
+    """The rejection of a query that the database refused or did not finish."""
+    match run.status:
+        case "timeout":
+            reason = f"the query takes longer than {limits.timeout:g} seconds"
+            return reject(reason, "timeout")
+        case "memory":
+            reason = f"the query takes more than {limits.memory_mb} MB of memory"
+            return reject(reason, "memory")
+        case "too_many_rows":
+            return reject(f"the query gives more than {limits.max_rows:,} rows", "too_many_rows")
+        case "refused":
+            return reject(f"the database refuses the query: {run.message}", "explain")
+        case _:
+            return reject(f"the query fails: {run.message}", "execute")

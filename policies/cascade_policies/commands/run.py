@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -16,8 +15,7 @@ from cascade.policy import Policy
 from cascade.result import Result
 from cascade_policies.commands import errors
 from cascade_policies.commands.output import complain, say, show_attempts, working
-
-STDIN = "-"
+from cascade_policies.commands.read import read_stdin, read_text
 
 
 def run(
@@ -100,8 +98,8 @@ def _read_prompt(prompt: str | None) -> str:
             raise PromptError(
                 "no prompt: give it in quotes, as @FILE, or on standard input with '-'"
             )
-        return _read_stdin()
-    return _read(prompt, "the prompt")
+        return read_stdin()
+    return read_text(prompt, "the prompt")
 
 
 def _read_variables(given: Sequence[str]) -> dict[str, str]:
@@ -112,34 +110,8 @@ def _read_variables(given: Sequence[str]) -> dict[str, str]:
             raise PromptError(f"--var {text!r}: write NAME=VALUE or NAME=@FILE")
         if name in values:
             raise PromptError(f"--var {name}: given twice")
-        values[name] = _read(value, f"--var {name}")
+        values[name] = read_text(value, f"--var {name}")
     return values
-
-
-def _read(text: str, what: str) -> str:
-    """``@FILE`` as the file's text, ``@-`` as standard input, else the text itself."""
-    if not text.startswith("@"):
-        return text
-    name = text[1:]
-    if name == STDIN:
-        return _read_stdin()
-    try:
-        return Path(name).expanduser().read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise PromptError(f"{what}: {name!r} is not UTF-8 text") from None
-    except OSError as error:
-        raise PromptError(f"{what}: cannot read {name!r}: {error.strerror}") from None
-
-
-def _read_stdin() -> str:
-    if sys.stdin is None:
-        raise PromptError("standard input is closed")
-    if sys.stdin.isatty():
-        sys.stderr.write("reading the prompt from this terminal; end it with Ctrl-D\n")
-    try:
-        return sys.stdin.read()
-    except UnicodeDecodeError:
-        raise PromptError("standard input is not UTF-8 text") from None
 
 
 def _explain_failure(error: CallError) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from cascade.cost import Cost
 from cascade.errors import CallError, CascadeError, PolicyFileError
 from cascade.result import Attempt, Result
+from cascade.verdict import Verdict
 from cascade_policies.commands.output import write
 
 
@@ -36,6 +37,20 @@ def result_shape(result: Result) -> dict[str, Any]:
         "latency_s": _seconds(result.latency),
         "cost": cost_shape(result.cost),
         "attempts": [attempt_shape(attempt) for attempt in result.attempts],
+    }
+
+
+def verdict_shape(verdict: Verdict) -> dict[str, Any]:
+    """What a verifier said."""
+    return {
+        "outcome": verdict.outcome,
+        "score": verdict.score,
+        "reason": verdict.reason,
+        "code": verdict.code,
+        "repairable": verdict.repairable,
+        "parsed": verdict.parsed,
+        "text": verdict.text,
+        "cost": cost_shape(verdict.cost),
     }
 
 
