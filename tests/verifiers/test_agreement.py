@@ -182,8 +182,10 @@ def test_sql_is_compared_by_results(base: Path) -> None:
 
 
 def test_hostile_answers() -> None:
-    hostile = ["a" * 10_000_000, "[" * 100_000, "9" * 90_000, "1," * 45_000, "\ud800",
-               "\0", "-" * 90_000, '{"a":' * 20_000, "1/" * 45_000, " " * 90_000, "$ " * 45_000]  # fmt: skip
+    hostile = [
+        "a" * 10_000_000, "[" * 100_000, "9" * 90_000, "1," * 45_000, "\ud800", "\0", "-" * 90_000,
+        '{"a":' * 20_000, "1/" * 45_000, " " * 90_000, "$ " * 45_000,
+    ]  # fmt: skip
     for by in ("text", "number", "json", "sql_ast"):
         verdicts = judged(Agreement(by), *hostile)
         assert len(verdicts) == len(hostile)

@@ -159,6 +159,7 @@ async def test_a_timeout_kills_it_and_its_children(tmp_path: Path) -> None:
 async def test_cancelling_kills_it_and_its_children(tmp_path: Path) -> None:
     path = tmp_path / "pids"
     command = python(SPAWN.format(path=str(path)), timeout=60)
+    pids: list[int] = []
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask, command)
         pids = await started(path)
@@ -230,6 +231,7 @@ class Server:
 
 
 async def serve(server: Server, **options: Any) -> Verdict:
+    verdict = Verdict.abstain("not asked")
     async with anyio.create_task_group() as tasks:
         await tasks.start(server.run)
         verdict = await ask(Http(server.url, **options))

@@ -48,7 +48,7 @@ PROSE = 'As in [1], the answer is {"x": 1}.'
         (FENCED, ("fence", "embedded")),
         (INLINE, ("fence", "embedded")),
         (UNCLOSED, ("fence", "embedded")),
-        (FENCED.split("?", maxsplit=1)[0].replace("\n```\n", "\n```</s></s>"), ("embedded",)),
+        ('```json\n{"x": 1}\n```</s></s>', ("embedded",)),
         (PROSE, ("embedded",)),
         ('```sh\nrun [it]\n```\n```json\n{"x": 1}\n```', ("embedded",)),
         ('{"x": 1} or {"x": 2}', ()),

@@ -81,8 +81,11 @@ def test_number_limits() -> None:
     assert ask(Number(integer=True), "3.5").code == "number.not_whole"
     assert ask(Number(decimal=","), "1.234,5").parsed == 1234.5
     assert repr(Number(min=1, integer=True)) == "Number(min=1, integer=True)"
-    for wrong in ({"min": 3, "max": 2}, {"min": "3"}, {"max": float("nan")}, {"decimal": ";"},
-                  {"units": [""]}, {"units": ["m2"]}, {"min": True}):  # fmt: skip
+    mistakes: list[dict[str, Any]] = [
+        {"min": 3, "max": 2}, {"min": "3"}, {"max": float("nan")}, {"decimal": ";"},
+        {"units": [""]}, {"units": ["m2"]}, {"min": True},
+    ]  # fmt: skip
+    for wrong in mistakes:
         with pytest.raises(ConfigError):
             Number(**wrong)
 
@@ -375,6 +378,7 @@ async def test_a_verdict_soon_and_the_loop_is_never_held(verifier: Any) -> None:
 
     for name, text in NASTY.items():
         began = perf_counter()
+        verdict = Verdict.accept()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch)
             verdict = await wait(verifier, text)

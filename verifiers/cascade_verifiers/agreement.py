@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -95,8 +96,7 @@ class Agreement(Composable):
                 raise ConfigError(f"{name}= does nothing with by={kind!r}")
         if kind == "sql" and database is None:
             raise ConfigError("by='sql' needs database=")
-        self.by = by
-        self._settings = settings
+        self.by: str | KeyFunction = by
         self._votes = _vote_of(by, settings)
         self.cost_class = "cpu" if kind in ("sql", "sql_ast") else "free"
 
@@ -119,7 +119,9 @@ class Agreement(Composable):
 
     def with_threshold(self, threshold: float) -> Verifier:
         """The same with another threshold."""
-        return type(self)(self.by, threshold=threshold, **self._settings)
+        changed = copy(self)
+        changed.threshold = _share(threshold)
+        return changed
 
     def vote(self, answer: Answer) -> Vote | Awaitable[Vote | None] | None:
         """What the answer votes for; None when it has no vote."""
@@ -227,7 +229,7 @@ _TAKEN: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def _vote_of(by: By | KeyFunction, settings: Mapping[str, Any]) -> Callable[[Answer], Any]:
+def _vote_of(by: str | KeyFunction, settings: Mapping[str, Any]) -> Callable[[Answer], Any]:
     if not isinstance(by, str):
         return _FunctionVotes(by)
     if by == "sql":

@@ -57,12 +57,14 @@ class _Counting(Composite):
             outcome = "accepted"
         elif accepted + unknown + len(unasked) < needed:
             outcome = "rejected"
-        blamed = [] if outcome == "accepted" else [v for v in verdicts if not v.accepted]
+        scores = sorted([v.score for v in verdicts if v.score is not None], reverse=True)
+        if outcome == "accepted":
+            return Verdict(outcome, scores[min(self._needed, len(scores)) - 1] if scores else None)
+        blamed = [v for v in verdicts if not v.accepted]
         causes = [v for v in blamed if v.outcome == outcome]
         rejections = [v for v in verdicts if v.outcome == "rejected"]
         hard = sum(v.score is None for v in rejections)
         beyond_repair = sum(not v.repairable for v in rejections)
-        scores = sorted((v.score for v in verdicts if v.score is not None), reverse=True)
         # No score can make up for parts that reject without one.
         scored = scores and not (outcome == "rejected" and most - hard < needed)
         return Verdict(

@@ -51,7 +51,8 @@ class Command(Composable):
         if shutil.which(words[0]) is None:
             raise ConfigError(f"argv: there is no program {words[0]!r}")
         check_limits(timeout=timeout, max_output=max_output)
-        self.argv = tuple(words)
+        self.argv: tuple[str, ...] = tuple(words)
+        self._program = words[0]
         self.timeout = timeout
         self.max_output = max_output
         self.cost_class = cost_class
@@ -83,4 +84,4 @@ class Command(Composable):
     def __repr__(self) -> str:
         # Not its arguments: there may be a key among them.
         more = ", …" if len(self.argv) > 1 else ""
-        return f"Command([{self.argv[0]!r}{more}])"
+        return f"Command([{self._program!r}{more}])"

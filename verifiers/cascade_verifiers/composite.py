@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any as Anything
 from typing import cast
 
-from cascade.cost import total
+from cascade.cost import FREE, total
 from cascade.errors import ConfigError
 from cascade.types import Answer, Request
 from cascade.verdict import Outcome, Verdict, Verifier
@@ -146,7 +146,9 @@ class Composite(Composable):
     def _combine(self, found: Found) -> Verdict:
         # In the order the user wrote, whichever ran first.
         found = {index: found[index] for index in sorted(found)}
-        cost = total(verdict.cost for verdict in found.values())
+        # A sum of what costs nothing takes longer than most checks.
+        costs = [verdict.cost for verdict in found.values() if verdict.cost is not FREE]
+        cost = total(costs) if costs else FREE
         applicable = _applicable(found)
         if not applicable:
             return Verdict("accepted", code=NOT_APPLICABLE, cost=cost)
@@ -154,15 +156,16 @@ class Composite(Composable):
         whole = self._judge(applicable, self._unasked(found))
         # The value comes from a part that accepted it, never from one that did not.
         sources = [v for v in verdicts if v.accepted] if whole.accepted else verdicts
-        return replace(
-            whole,
-            parsed=next((v.parsed for v in sources if v.parsed is not None), None),
-            text=self._text(applicable, whole.outcome),
-            cost=cost,
-        )
+        values = [verdict.parsed for verdict in sources if verdict.parsed is not None]
+        text = self._text(applicable, whole.outcome)
+        if not values and text is None and cost is FREE:
+            return whole
+        return replace(whole, parsed=values[0] if values else None, text=text, cost=cost)
 
     def _text(self, found: Found, outcome: Outcome) -> str | None:
         """The text after the last stage that changed it."""
+        if not [verdict for verdict in found.values() if verdict.text is not None]:
+            return None
         accepted = {index: v for index, v in found.items() if v.accepted}
         for some in (accepted, found) if outcome == "accepted" else (found,):
             for at in (2, 1, 0):

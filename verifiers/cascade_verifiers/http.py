@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import anyio
 
@@ -98,20 +98,35 @@ class Http(Composable):
             if reply.headers.get("content-encoding", "identity").lower() != "identity":
                 reason = f"{self._who} answered compressed, though asked not to"
                 return Verdict.abstain(reason, code="external.unreadable")
-            body = bytearray()
-            async for chunk in reply.aiter_raw():
-                body += chunk
-                if len(body) > self.max_bytes:
-                    reason = f"{self._who} answered more than {self.max_bytes:,} bytes"
-                    return Verdict.abstain(reason, code="external.too_long")
-        return decode(bytes(body), self._who)
+            body = await _read(reply, self.max_bytes)
+        if body is None:
+            reason = f"{self._who} answered more than {self.max_bytes:,} bytes"
+            return Verdict.abstain(reason, code="external.too_long")
+        return decode(body, self._who)
 
     def __repr__(self) -> str:
         return f"Http({self.url!r})"
 
 
+async def _read(reply: Any, most: int) -> bytes | None:
+    """The body; None when it is longer than ``most``."""
+    from cascade.providers._body import Body
+
+    body = Body(reply)
+    read = bytearray()
+    try:
+        async for piece in body:
+            read += piece
+            if len(read) > most:
+                return None
+    finally:
+        await body.aclose()
+    return bytes(read)
+
+
 def _checked(url: str) -> str:
     given: object = url
+    parts = SplitResult("", "", "", "", "")
     try:
         parts = urlsplit(url.strip() if isinstance(given, str) else "")
         fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

@@ -40,9 +40,7 @@ async def run_program(argv: Sequence[str], sent: bytes, max_output: int) -> Ran:
     Raises:
         OSError: it could not be started.
     """
-    # Shielded: a process that was started and then forgotten could not be killed.
-    with anyio.CancelScope(shield=True):
-        process = await anyio.open_process(argv, start_new_session=True)
+    process = await _start(argv)
     finished = False
     try:
         ran = await _talk(process, sent, max_output)
@@ -55,10 +53,18 @@ async def run_program(argv: Sequence[str], sent: bytes, max_output: int) -> Ran:
     return ran
 
 
+async def _start(argv: Sequence[str]) -> Process:
+    # Shielded: a process that was started and then forgotten could not be killed.
+    with anyio.CancelScope(shield=True):
+        return await anyio.open_process(argv, start_new_session=True)
+    raise AssertionError("nothing cancels this scope")
+
+
 async def _talk(process: Process, sent: bytes, max_output: int) -> Ran:
     assert process.stdout is not None
     assert process.stderr is not None
     written, complaint = bytearray(), bytearray()
+    whole = False
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_send, process, sent)
         heard = anyio.Event()

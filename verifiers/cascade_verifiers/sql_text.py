@@ -6,6 +6,7 @@ Everything here is pure and can be pickled, as what is long is read in a worker 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from sqlglot import exp
@@ -69,7 +70,7 @@ class Reader:
             # A NUL ends the text for some drivers, so that less runs than was checked.
             return reject("the SQL has a NUL or half of a surrogate pair in it", "parse")
         try:
-            dialect = Dialect.get_or_raise(self.dialect)
+            dialect = _dialect(self.dialect)
             tokens = dialect.tokenize(sql)
             tree = self._parse(dialect, sql, tokens)
             return tree if isinstance(tree, Verdict) else self._accept(dialect, sql, tokens, tree)
@@ -105,8 +106,7 @@ class Reader:
         if _nesting(tokens) > MAX_NESTING:
             return reject(f"the SQL is nested more than {MAX_NESTING} levels deep", "parse")
         if not self.read_only:
-            (statement,) = dialect.parser().parse(tokens, sql)
-            return statement or reject("the answer has no SQL", "empty")
+            return _only(dialect.parser().parse(tokens, sql))
         first = tokens[0]
         if first.token_type in _NO_KEYWORD:
             return reject(f"a query begins with SELECT or WITH, not {first.text[:40]!r}", "parse")
@@ -114,7 +114,9 @@ class Reader:
             return _not_read_only(first.text.upper()[:40])
         if any(comment.startswith(("!", "M!")) for token in tokens for comment in token.comments):
             return _not_read_only("a comment that MySQL executes")
-        (query,) = dialect.parser().parse(tokens, sql)
+        query = _only(dialect.parser().parse(tokens, sql))
+        if isinstance(query, Verdict):
+            return query
         if not isinstance(query, exp.Query | exp.Values):
             return reject("the answer is no SQL query", "parse")
         found = more_than_reads(query, self.dialect)
@@ -144,6 +146,17 @@ def reject(reason: str, code: Literal[
 ]) -> Verdict:  # fmt: skip
     """A rejection by one of the rungs."""
     return Verdict.reject(reason[:300], code=f"sql.{code}", repairable=True)
+
+
+@cache
+def _dialect(name: str | None) -> Dialect:
+    return Dialect.get_or_raise(name)
+
+
+def _only(statements: list[exp.Expr | None]) -> exp.Expr | Verdict:
+    # Some lone keywords give none at all.
+    found = [statement for statement in statements if statement is not None]
+    return found[0] if len(found) == 1 else reject("the answer is no SQL statement", "parse")
 
 
 def _encodable(text: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -97,12 +96,13 @@ def _ask(verifier: Verifier, request: Request, answer: Answer) -> Verdict:
 
     from cascade.context import Check, current_check
     from cascade.engine import Engine
+    from cascade_verifiers.asking import ask as call
+    from cascade_verifiers.asking import settle
 
     async def ask() -> Verdict:
         async with Engine() as engine:
             current_check.set(Check(engine))
-            found = verifier.verify(request, answer)
-            return await found if inspect.isawaitable(found) else found
+            return await settle(verifier, call(verifier, request, answer))
 
     return anyio.run(ask)
 
