@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cascade_verifiers import Agreement as Agreement
     from cascade_verifiers import All as All
     from cascade_verifiers import Any as Any
     from cascade_verifiers import Calibrator as Calibrator
+    from cascade_verifiers import Catalogue as Catalogue
     from cascade_verifiers import Command as Command
     from cascade_verifiers import Composable as Composable
     from cascade_verifiers import Finished as Finished
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from cascade_verifiers import fit_calibrator as fit_calibrator
     from cascade_verifiers import fit_learned as fit_learned
     from cascade_verifiers import make as make
+    from cascade_verifiers import same_result as same_result
+    from cascade_verifiers import settled as settled
     from cascade_verifiers import verifier as verifier
     from cascade_verifiers import verifier_names as verifier_names
     from cascade_verifiers import weighted as weighted
@@ -46,9 +50,11 @@ if TYPE_CHECKING:
     from cascade_verifiers import within as within
 
 __all__ = [
+    "Agreement",
     "All",
     "Any",
     "Calibrator",
+    "Catalogue",
     "Command",
     "Composable",
     "Finished",
@@ -80,6 +86,8 @@ __all__ = [
     "fit_calibrator",
     "fit_learned",
     "make",
+    "same_result",
+    "settled",
     "verifier",
     "verifier_names",
     "weighted",

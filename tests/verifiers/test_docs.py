@@ -18,13 +18,16 @@ def test_examples_run(monkeypatch: pytest.MonkeyPatch) -> None:
     text = PAGE.read_text(encoding="utf-8")
     names: dict[str, Any] = {}
     blocks = list(re.finditer(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
-    assert len(blocks) > 10
+    assert len(blocks) > 5
     for block in blocks:
         line = text.count("\n", 0, block.start()) + 1
         exec(compile("\n" * line + block[1], str(PAGE), "exec"), names)
 
 
-@pytest.mark.parametrize("name", ["algebra", "external", "grounded", "rules"])
+@pytest.mark.parametrize(
+    "name",
+    ["agreement", "algebra", "external", "grounded", "json_schema", "rules", "sql", "tool_calls"],
+)
 def test_examples_of_a_page_run(name: str) -> None:
     page = PAGE.parent / "verifiers" / f"{name}.md"
     text = page.read_text(encoding="utf-8")
@@ -38,9 +41,13 @@ def test_examples_of_a_page_run(name: str) -> None:
 @pytest.mark.parametrize(
     ("page", "verifier"),
     [
+        ("agreement", "Agreement"),
         ("external", "Command"),
         ("external", "Http"),
         ("grounded", "Grounded"),
+        ("json_schema", "JsonSchema"),
+        ("sql", "Sql"),
+        ("tool_calls", "ToolCalls"),
         *(("rules", name) for name in ("Finished", "Language", "NoPlaceholder", "NotRefusal",
                                        "Number", "OneOf", "PythonSyntax")),
     ],
@@ -54,16 +61,3 @@ def test_a_page_has_every_argument(page: str, verifier: str) -> None:
     section = re.search(rf"^## {verifier}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     for argument in inspect.signature(getattr(cascade_verifiers, verifier)).parameters:
         assert f"`{argument}" in (section[1] if section else text), argument
-
-
-def test_every_verifier_has_a_section_with_its_arguments() -> None:
-    import inspect
-
-    text = PAGE.read_text(encoding="utf-8")
-    for name in ("Grounded", "JsonSchema", "Judge", "Length", "OneOf", "Regex", "SelfConfidence",
-                 "Sql"):  # fmt: skip
-        section = re.search(rf"^## {name}\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
-        assert section is not None, name
-        kind = getattr(__import__("cascade_verifiers"), name)
-        for argument in inspect.signature(kind).parameters:
-            assert argument in section[1], f"{name}: {argument}"

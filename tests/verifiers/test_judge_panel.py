@@ -160,13 +160,13 @@ async def test_a_judge_that_breaks_is_an_abstention_of_its_own() -> None:
         ScriptedModel(marks(9), name="a"),
         ScriptedModel(Scripted(error=RateLimitError("slow", status=429)), name="b"),
         broken,
-        "scripted:nobody-of-this-name",
+        ScriptedModel(Scripted(error=LookupError("nobody")), name="d"),
     ]
     verdict = await first(Judge(judges=judges, rubric=RUBRIC, quorum=2))
     assert verdict.outcome == "abstained"
     assert verdict.reason.startswith("1 of 4 judges accept, and 2 must: ")
     assert "RateLimitError: slow" in verdict.reason
-    assert "UnknownModelError" in verdict.reason
+    assert "LookupError: nobody" in verdict.reason
     assert (await first(Judge(judges=judges, rubric=RUBRIC, quorum=1))).accepted
 
 
@@ -236,6 +236,7 @@ async def test_a_failed_question_is_put_again() -> None:
 @pytest.mark.parametrize("kind", ["name", "provider", "function", "dated"])
 async def test_a_model_does_not_judge_itself(kind: str) -> None:
     made = script("maker", "Paris", marks(9))
+    script("scripted:maker", marks(9))
 
     def function(prompt: str) -> str:
         return "Paris" if prompt == QUESTION else marks(9)

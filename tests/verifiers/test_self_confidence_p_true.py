@@ -33,7 +33,7 @@ def said(*pieces: tuple[str, float]) -> Scripted:
 async def run(model: Any, **options: Any) -> Any:
     """The result of a call whose first tier asks ``model`` about its own answer."""
     check = options.pop("check", None) or SelfConfidence("p_true", **options)
-    tiers = [Tier(model, verify=check, name="small"), Tier(lambda _: "Rome", name="large")]
+    tiers = [Tier(model, verify=check, name="small"), Tier(ScriptedModel("Rome"), name="large")]
     async with Engine() as engine:
         return await engine.run(Policy("p", tiers), "The capital of France?")
 

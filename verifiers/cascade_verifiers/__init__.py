@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cascade_verifiers.agreement import Agreement as Agreement
     from cascade_verifiers.algebra import All as All
     from cascade_verifiers.algebra import Any as Any
     from cascade_verifiers.algebra import Composable as Composable
@@ -47,13 +48,18 @@ if TYPE_CHECKING:
     from cascade_verifiers.registry import verifier_names as verifier_names
     from cascade_verifiers.self_confidence import SelfConfidence as SelfConfidence
     from cascade_verifiers.sql import Sql as Sql
+    from cascade_verifiers.sql_catalogue import Catalogue as Catalogue
+    from cascade_verifiers.sql_results import same_result as same_result
     from cascade_verifiers.tool_calls import ToolCalls as ToolCalls
+    from cascade_verifiers.voting import settled as settled
     from cascade_verifiers.weighting import weighted as weighted
 
 __all__ = [
+    "Agreement",
     "All",
     "Any",
     "Calibrator",
+    "Catalogue",
     "Command",
     "Composable",
     "Finished",
@@ -85,6 +91,8 @@ __all__ = [
     "fit_calibrator",
     "fit_learned",
     "make",
+    "same_result",
+    "settled",
     "verifier",
     "verifier_names",
     "weighted",
@@ -93,9 +101,11 @@ __all__ = [
 ]
 
 _HOME = {
+    "Agreement": "agreement",
     "All": "algebra",
     "Any": "algebra",
     "Calibrator": "calibration",
+    "Catalogue": "sql_catalogue",
     "Command": "command",
     "Composable": "algebra",
     "Finished": "finished",
@@ -127,6 +137,8 @@ _HOME = {
     "fit_calibrator": "calibration",
     "fit_learned": "learned",
     "make": "registry",
+    "same_result": "sql_results",
+    "settled": "voting",
     "verifier": "registry",
     "verifier_names": "registry",
     "weighted": "weighting",
