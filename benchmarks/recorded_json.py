@@ -1,81 +1,152 @@
-"""How well `ToolCalls` and `JsonSchema` tell right answers from wrong ones, on recorded answers.
+"""The recorded answers, what is counted on them, and the two sets whose answers are JSON or calls.
 
-    python -m benchmarks.recorded_json [--json]
-
-Reads the recorded data from ``$CASCADE_DATA`` (or ``../shared/data``). One line a model: the share
-of its right answers that is kept and of its wrong ones that is caught, with Wilson's intervals.
-
-BFCL       the Python-AST categories; as BFCL reads them (no fences) and with fences taken off
-ZeroEval   ``{reasoning, answer}`` on GSM8K; JSON strictly, and with ``control=True``; what is
-           rejected while it streams must be rejected in the end, or the run fails
+Part of ``python -m benchmarks.verifiers``, which says what is measured.
 """
 
 from __future__ import annotations
 
-import argparse
 import gzip
+import inspect
 import json
 import os
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from benchmarks.library import wilson
 from cascade import Answer, Request
 from cascade.types import ToolCall
 from cascade.verdict import Verdict
-from cascade.verifiers import JsonSchema, ToolCalls
+from cascade.verifiers import Agreement, JsonSchema, ToolCalls
 
-AST = ("simple", "multiple_function", "parallel_function", "parallel_multiple_function")
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parents[1]
+FILES = {"bfcl": "bfcl", "zeroeval": "zeroeval_gsm", "spider": "spider_dev"}
 REQUEST = Request.of("a recorded prompt")
+AST = ("simple", "multiple_function", "parallel_function", "parallel_multiple_function")
 REASONED = {
     "type": "object",
     "properties": {"reasoning": {"type": "string"}, "answer": {"type": ["string", "number"]}},
     "required": ["reasoning", "answer"],
 }
-Counts = Counter[tuple[str, str, str]]
+GPT_4O = "gpt-4o-2024-08-06"
+CHEAP = ("gemini-1.5-flash", "gpt-4o-mini-2024-07-18")
 
 
-def rows(name: str) -> Iterator[dict[str, Any]]:
-    """The rows of one recorded set."""
-    folder = Path(os.environ.get("CASCADE_DATA", "../shared/data"))
-    with gzip.open(folder / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
+@dataclass(slots=True)
+class Tally:
+    """What became of right and wrong answers, and how long judging them took."""
+
+    kept: int = 0
+    right: int = 0
+    caught: int = 0
+    wrong: int = 0
+    seconds: float = 0.0
+    timed: int = 0
+
+    def add(self, right: bool, verdict: Verdict) -> None:
+        """Count one verdict."""
+        assert verdict.outcome != "abstained", verdict.reason
+        self.right += right
+        self.wrong += not right
+        self.kept += right and verdict.accepted
+        self.caught += not right and not verdict.accepted
+
+
+@dataclass(slots=True)
+class Cascade:
+    """Models that must agree, else a larger one."""
+
+    rows: int = 0
+    escalated: int = 0
+    right: int = 0
+    larger_right: int = 0
+
+
+@dataclass(slots=True)
+class Board:
+    """All that was measured on one set."""
+
+    tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    cascades: dict[tuple[str, str], Cascade] = field(default_factory=dict)
+    notes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, verifier: str, model: str, right: bool, verdict: Verdict) -> None:
+        """Count one verdict for its model and for all."""
+        for name in (model, "all"):
+            self.tallies.setdefault((verifier, name), Tally()).add(right, verdict)
+
+    async def timed(self, verifier: str, model: str, found: T | Awaitable[T], began: float) -> T:
+        """What was found, waited for; the time since it began goes to the tally."""
+        got: T = await found if inspect.isawaitable(found) else found  # type: ignore[assignment]
+        tally = self.tallies.setdefault((verifier, model), Tally())
+        tally.seconds += time.perf_counter() - began
+        tally.timed += 1
+        return got
+
+    async def agree(
+        self, name: str, vote: Agreement, row: dict[str, Any], cheap: Sequence[str], larger: str
+    ) -> None:
+        """One question to models that must agree, else to a larger one."""
+        models = row["models"]
+        first = ", ".join(cheap)
+        began = time.perf_counter()
+        answers = [Answer(models[model]["output"] or "") for model in cheap]
+        verdicts = await self.timed(name, first, vote.verify_group(REQUEST, answers), began)
+        self.tallies[name, first].add(bool(models[cheap[0]]["correct"]), verdicts[0])
+        accepted = [model for model, v in zip(cheap, verdicts, strict=True) if v.accepted]
+        cascade = self.cascades.setdefault((name, f"{first} → {larger}"), Cascade())
+        cascade.rows += 1
+        cascade.escalated += not accepted
+        cascade.right += bool(models[accepted[0] if accepted else larger]["correct"])
+        cascade.larger_right += bool(models[larger]["correct"])
+
+
+def data() -> Path:
+    """The folder of the recorded data."""
+    return Path(os.environ.get("CASCADE_DATA") or ROOT.parent / "shared" / "data")
+
+
+def rows(name: str, limit: int | None) -> Iterator[dict[str, Any]]:
+    """The rows of one set that count, with progress on a terminal and nothing in a log."""
+    done = 0
+    with gzip.open(data() / f"{FILES[name]}.jsonl.gz", "rt", encoding="utf-8") as file:
         for line in file:
-            yield json.loads(line)
+            row = json.loads(line)
+            if row.get("category", "simple") not in AST or not row.get("db_populated", True):
+                continue
+            if done == limit:
+                break
+            yield row
+            done += 1
+            if sys.stderr.isatty():
+                print(f"\r{name}: {done} rows", end="", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
 
 
-def count(counts: Counts, way: str, model: str, right: bool, verdict: object) -> None:
-    """Add one verdict to the counts."""
-    assert isinstance(verdict, Verdict)
-    kind = ("kept" if verdict.accepted else "lost") if right else (
-        "missed" if verdict.accepted else "caught")  # fmt: skip
-    counts[way, model, kind] += 1
-
-
-def bfcl() -> Counts:
-    """Both ways over the Python-AST categories."""
-    counts: Counts = Counter()
-    for row in rows("bfcl"):
-        if row["category"] not in AST:
-            continue
-        parallel = "parallel" in row["category"]
-        ways = {
-            "as BFCL": ToolCalls(
-                row["functions"], parallel=parallel, form="python", extract="strict"
-            ),
-            "default": ToolCalls(row["functions"], parallel=parallel),
-        }
+async def bfcl(limit: int | None) -> Board:
+    """`ToolCalls`, both ways."""
+    board = Board()
+    for row in rows("bfcl", limit):
+        tools, parallel = row["functions"], "parallel" in row["category"]
+        strict = ToolCalls(tools, parallel=parallel, form="python", extract="strict")
+        ways = {"ToolCalls as BFCL": strict, "ToolCalls": ToolCalls(tools, parallel=parallel)}
         for model, recorded in row["models"].items():
-            answer = _answer(row, recorded["output"])
+            answer = calls_of(row, recorded["output"])
             for way, verifier in ways.items():
-                verdict = verifier.verify(REQUEST, answer)
-                count(counts, way, model, recorded["correct"], verdict)
-    return counts
+                began = time.perf_counter()
+                found = verifier.verify(REQUEST, answer)
+                verdict = await board.timed(way, "all", found, began)
+                board.add(way, model, bool(recorded["correct"]), verdict)
+    return board
 
 
-def _answer(row: dict[str, Any], output: Any) -> Answer:
+def calls_of(row: dict[str, Any], output: Any) -> Answer:
+    """A recorded answer: text, or native calls."""
     if isinstance(output, str):
         return Answer(output)
     # Native calls cannot have a dot in the name, so the providers were given an underscore.
@@ -88,69 +159,36 @@ def _answer(row: dict[str, Any], output: Any) -> Answer:
     return Answer(tool_calls=tuple(calls))
 
 
-def zeroeval() -> tuple[Counts, Counter[str]]:
-    """Both ways over all models, and how much of what is rejected is rejected early."""
-    ways = {"default": JsonSchema(REASONED), "control": JsonSchema(REASONED, control=True)}
-    counts: Counts = Counter()
-    early: Counter[str] = Counter()
-    for row in rows("zeroeval_gsm"):
+async def zeroeval(limit: int | None) -> Board:
+    """`JsonSchema`, both ways and streaming, and `Agreement`."""
+    plain = JsonSchema(REASONED)
+    ways = {"JsonSchema": plain, "JsonSchema control": JsonSchema(REASONED, control=True)}
+    number = Agreement("number", threshold=1.0)
+    board = Board()
+    for row in rows("zeroeval", limit):
         for model, recorded in row["models"].items():
             text = recorded["output"] or ""
+            accepted: dict[str, bool] = {}
             for way, verifier in ways.items():
-                verdict = verifier.verify(REQUEST, Answer(text))
-                count(counts, way, model, bool(recorded["correct"]), verdict)
-            check = ways["default"].open_prefix()
-            stopped = next(
-                (at for at in range(0, len(text), 4) if check.feed(text[at : at + 4])), None
-            )
-            verdict = ways["default"].verify(REQUEST, Answer(text))
-            assert isinstance(verdict, Verdict)
-            if stopped is not None and verdict.accepted:
-                raise SystemExit(f"{row['id']} {model}: rejected early, and accepted in the end")
-            if not verdict.accepted:
-                early["rejected"] += 1
-                early["rejected early"] += stopped is not None
-                early["characters"] += len(text)
-                early["characters saved"] += 0 if stopped is None else len(text) - stopped
-    return counts, early
+                began = time.perf_counter()
+                found = verifier.verify(REQUEST, Answer(text))
+                verdict = await board.timed(way, "all", found, began)
+                board.add(way, model, bool(recorded["correct"]), verdict)
+                accepted[way] = verdict.accepted
+            stream(board.notes, plain, text, accepted["JsonSchema"], f"{row['id']} {model}")
+        await board.agree("Agreement number", number, row, CHEAP, GPT_4O)
+    return board
 
 
-def table(title: str, counts: Counts) -> str:
-    """The counts for people."""
-    lines = [title]
-    for way, model in dict.fromkeys((way, model) for way, model, _ in sorted(counts)):
-        kept, lost, caught, missed = (
-            counts[way, model, kind] for kind in ("kept", "lost", "caught", "missed")
-        )
-        lines.append(
-            f"  {way:<8} {model:<32} kept {_share(kept, kept + lost)}"
-            f"   caught {_share(caught, caught + missed)}"
-        )
-    return "\n".join(lines)
-
-
-def _share(hits: int, of: int) -> str:
-    low, high = wilson(hits, of)
-    return f"{hits:>4}/{of:<4} {hits / max(of, 1):>6.1%} ({low:.1%} to {high:.1%})"
-
-
-def main() -> int:
-    """Evaluate and print."""
-    parser = argparse.ArgumentParser(description="ToolCalls and JsonSchema on recorded answers.")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    options = parser.parse_args()
-    calls = bfcl()
-    answers, early = zeroeval()
-    if options.json:
-        sets = {"bfcl": calls, "zeroeval": answers}
-        found = {name: [[*key, n] for key, n in sorted(c.items())] for name, c in sets.items()}
-        print(json.dumps({**found, "early": early}))
-        return 0
-    print(table("BFCL, Python AST: ToolCalls", calls))
-    print(table("ZeroEval GSM8K: JsonSchema", answers))
-    print("while streaming:", ", ".join(f"{key} {n:,}" for key, n in early.items()))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def stream(notes: Counter[str], verifier: JsonSchema, text: str, accepted: bool, name: str) -> None:
+    """Whether what is rejected is rejected before its end."""
+    check = verifier.open_prefix()
+    pieces = range(0, len(text), 4)
+    stopped = next((at for at in pieces if check.feed(text[at : at + 4])), None)
+    if stopped is not None and accepted:
+        raise SystemExit(f"{name}: rejected while it streamed, and accepted in the end")
+    if not accepted:
+        notes["rejected"] += 1
+        notes["of these while they streamed"] += stopped is not None
+        notes["characters of all rejected"] += len(text)
+        notes["of these not waited for"] += 0 if stopped is None else len(text) - stopped

@@ -129,7 +129,7 @@ class Engine:
         if not isinstance(policy, Policy):
             policy = find(policy)
         bound = self.bind(policy)
-        first = start if start == 0 and start is not False else _first(policy, start)
+        first = 0 if start == 0 and start is not False else _first(policy, start)
         plan = bound.plan
         if overrides or first:
             policy = _overridden(policy, overrides)

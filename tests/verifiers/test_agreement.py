@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade import Policy, Tier, cascade
+from cascade import Engine, Policy, Tier, cascade
 from cascade.errors import ConfigError
+from cascade.testing import Scripted, ScriptedModel
 from cascade.types import Answer, Request
 from cascade.verdict import Verdict, Verifier
 from cascade_verifiers.agreement import Agreement
@@ -269,3 +270,17 @@ def test_no_text_crashes_a_key(text: str) -> None:
     for read in (text_vote, number_vote, json_vote):
         vote = read(text)
         assert vote is None or isinstance(vote.key, str)
+
+
+@pytest.mark.anyio
+async def test_samples_that_cannot_change_the_vote_are_cancelled() -> None:
+    members = [
+        ScriptedModel("42", name="a"),
+        ScriptedModel(Scripted(text="41", delay=60), name="b"),
+        ScriptedModel("The answer is 42.", name="c"),
+    ]
+    tier = Tier(members, verify=Agreement("number"), name="vote")
+    async with Engine() as engine:
+        result = await engine.run(Policy("p", [tier]), "What is 6 times 7?")
+    assert [a.outcome for a in result.attempts] == ["accepted", "cancelled", "accepted"]
+    assert result.attempts[1].reason == "the others had settled it"

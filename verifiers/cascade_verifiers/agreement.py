@@ -113,6 +113,22 @@ class Agreement(Composable):
                    if (found := poll.add(n, answer)) is not None]  # fmt: skip
         return _counted(poll, waiting) if waiting else poll.verdicts()
 
+    def enough(self, answers: Sequence[Answer], members: int) -> bool:
+        """Whether these answers of ``members`` settle the vote; the engine then asks no more.
+
+        Never for SQL, whose results and long texts are read in another process.
+        """
+        if self.by in ("sql", "sql_ast"):
+            return False
+        keys: list[Hashable | None] = []
+        for answer in answers:
+            vote = self.vote(answer)
+            if inspect.iscoroutine(vote):  # a key function of the user's own
+                vote.close()
+                return False
+            keys.append(vote.key if isinstance(vote, Vote) else None)
+        return settled(keys, members, self.threshold, in_order=False)
+
     def poll(self, k: int) -> Poll:
         """A vote of ``k`` answers that come in one by one."""
         return Poll(self, k)

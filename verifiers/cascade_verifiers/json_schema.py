@@ -79,6 +79,7 @@ class JsonSchema(Composable):
     """
 
     cost_class = "cpu"
+    rewrites = "wrapping"
 
     def __init__(
         self,
@@ -127,12 +128,12 @@ class JsonSchema(Composable):
         if self._repair is not None:
             return self._verify_repairing(answer)
         if len(text) > INLINE_CHARS:
-            return to_thread.run_sync(self._judge_whole, text)
+            return to_thread.run_sync(self._judge_whole, text, abandon_on_cancel=True)
         verdict, value = self._judge(text)
         if verdict is not None:
             return verdict
         if len(text) > INLINE_EXPLAIN_CHARS:
-            return to_thread.run_sync(self._refuse, value)
+            return to_thread.run_sync(self._refuse, value, abandon_on_cancel=True)
         return self._refuse(value, steps=_INLINE_STEPS)
 
     def prefix(self, text: str, /) -> Verdict | None:
@@ -167,11 +168,13 @@ class JsonSchema(Composable):
         return verdict if broken is None else self._judge_mended(verdict, repaired(broken))
 
     async def _repair_elsewhere(self, answer: Answer) -> Verdict:
-        verdict, broken = await to_thread.run_sync(self._judge_broken, answer)
+        verdict, broken = await to_thread.run_sync(
+            self._judge_broken, answer, abandon_on_cancel=True
+        )
         if broken is None or len(broken) > MAX_REPAIR_CHARS:
             return verdict
         mended = await repaired_elsewhere(broken)
-        return await to_thread.run_sync(self._judge_mended, verdict, mended)
+        return await to_thread.run_sync(self._judge_mended, verdict, mended, abandon_on_cancel=True)
 
     def _judge_broken(self, answer: Answer) -> tuple[Verdict, str | None]:
         """The verdict, and the JSON that breaks the grammar only, where that is why."""

@@ -70,7 +70,7 @@ class Regex(Composable):
             reason = f"the answer is longer than {self._max_chars:,} characters"
             return Verdict.reject(reason, code="regex.too_long", repairable=True)
         if len(text) > INLINE_CHARS:
-            return to_thread.run_sync(self._judge, text)
+            return to_thread.run_sync(self._judge, text, abandon_on_cancel=True)
         return self._judge(text)
 
     def _judge(self, text: str) -> Verdict:

@@ -60,6 +60,7 @@ class Sql(Composable):
     """
 
     cost_class = "cpu"
+    rewrites = "wrapping"
 
     def __init__(
         self,

@@ -88,7 +88,7 @@ class ToolCalls(Composable):
         if length > self._max_chars:
             return _reject(f"the answer is longer than {self._max_chars:,} characters", "too_long")
         if length > INLINE_CHARS:
-            return to_thread.run_sync(self._judge, answer)
+            return to_thread.run_sync(self._judge, answer, abandon_on_cancel=True)
         return self._judge(answer)
 
     def _judge(self, answer: Answer) -> Verdict:
