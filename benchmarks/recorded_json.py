@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from cascade import Answer, Request
 from cascade.types import ToolCall
@@ -81,7 +81,7 @@ class Board:
 
     async def timed(self, verifier: str, model: str, found: T | Awaitable[T], began: float) -> T:
         """What was found, waited for; the time since it began goes to the tally."""
-        got: T = await found if inspect.isawaitable(found) else found  # type: ignore[assignment]
+        got = cast(T, await found if inspect.isawaitable(found) else found)
         tally = self.tallies.setdefault((verifier, model), Tally())
         tally.seconds += time.perf_counter() - began
         tally.timed += 1
@@ -163,7 +163,7 @@ async def zeroeval(limit: int | None) -> Board:
     """`JsonSchema`, both ways and streaming, and `Agreement`."""
     plain = JsonSchema(REASONED)
     ways = {"JsonSchema": plain, "JsonSchema control": JsonSchema(REASONED, control=True)}
-    number = Agreement("number", threshold=1.0)
+    number = Agreement("number", field="answer", threshold=1.0)
     board = Board()
     for row in rows("zeroeval", limit):
         for model, recorded in row["models"].items():

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+import hypothesis
 import pytest
 import trio.testing
+
+# CI tries the same examples every time, so that it fails for a change and not by chance; at a
+# developer's desk they are new each run, which is how they find what is wrong.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 
 @pytest.fixture(params=["asyncio", "trio"])

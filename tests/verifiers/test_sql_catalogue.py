@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cascade.errors import ConfigError
@@ -192,6 +192,7 @@ def queries(draw: st.DrawFn, depth: int = 1) -> str:
 
 @settings(max_examples=300, deadline=None)
 @given(queries())
+@example("SELECT *, * FROM singer JOIN singer b ON 1 ORDER BY name")
 def test_what_sqlite_takes_is_never_refused(base: sqlite3.Connection, query: str) -> None:
     try:
         base.execute(f"EXPLAIN {query}")

@@ -264,6 +264,8 @@ class _Check:
         aliased = key in scope.aliases
         if aliased and place in ("order", "group", "having", "qualify"):
             return
+        if place == "order" and _selects_all(node):
+            return  # it may be one of the columns that the star stands for
         inner: Scope | None = scope
         while inner is not None:
             owners = sum(has(t, key) for t in inner.sources.values() if t.columns is not None)
@@ -296,6 +298,11 @@ class _Check:
             return False
         start = name.meta.get("start")
         return start is None or self.sql[start : start + 1] == '"'
+
+
+def _selects_all(node: exp.Column) -> bool:
+    select = node.find_ancestor(exp.Select)
+    return select is not None and any(item.is_star for item in select.expressions)
 
 
 def _plain(node: exp.Expr) -> bool:
