@@ -24,10 +24,10 @@ from cascade.provider import Call
 from cascade.types import Answer, Request
 from cascade.verdict import Verdict, shorten
 
-FIRST_LOOK = 16
+FIRST_LOOK = 64
 GROWTH = 1.25
-"""A prefix check looks at this many characters first, and again at every growth by a quarter:
-the texts it sees add up to at most five times the whole."""
+"""A prefix check looks at this many characters first (a shorter answer is not worth the look), and
+again at every growth by a quarter: the texts it sees add up to at most five times the whole."""
 
 
 class HopelessAnswer(Exception):  # noqa: N818  (no error: a verdict that came early)

@@ -395,7 +395,7 @@ def test_any_text_gets_a_verdict(text: str) -> None:
         ask(verifier, text)
 
 
-DATA = Path(os.environ.get("CASCADE_DATA", "no such folder"))
+DATA = Path(os.environ.get("CASCADE_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 
 
 def right_answers(name: str) -> Iterator[tuple[Request, str]]:
