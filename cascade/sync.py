@@ -7,15 +7,17 @@ import os
 import threading
 from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import anyio
-from anyio.from_thread import BlockingPortal
 
 from cascade.engine import Overrides, PolicyLike, cascade
 from cascade.errors import ConfigError
 from cascade.result import Result
 from cascade.types import Prompt
+
+if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
 
 CLEANUP_TIMEOUT = 5.0
 """Seconds that an interrupted call may take to close its connections."""
@@ -88,6 +90,8 @@ def _running_portal() -> BlockingPortal:
 
 
 async def _serve(started: Future[BlockingPortal]) -> None:
+    from anyio.from_thread import BlockingPortal
+
     async with BlockingPortal() as portal:
         started.set_result(portal)
         await portal.sleep_until_stopped()
