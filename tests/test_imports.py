@@ -46,15 +46,15 @@ def test_import_cascade_loads_nothing_heavy() -> None:
     assert not {name for name in loaded if name.startswith(("cascade_verifiers", "cascade_polic"))}
 
 
-def cost_of(module: str) -> float:
-    """Processor seconds to import it in a new interpreter, the best of several."""
-    code = f"import time; t = time.process_time(); import {module}; print(time.process_time() - t)"
-    return min(float(fresh(code)) for _ in range(8))
-
-
 def test_import_cascade_is_quick() -> None:
-    # On a machine that is slow at the moment, where asyncio alone takes over 30 ms, in proportion.
-    assert cost_of("cascade") < max(0.150, 5 * cost_of("asyncio"))
+    # Processor time, and the best of many: how long others keep the machine busy is not ours.
+    code = "import time; t = time.process_time(); import cascade; print(time.process_time() - t)"
+    best = 1.0
+    for _ in range(30):
+        best = min(best, float(fresh(code)))
+        if best < 0.150:
+            break
+    assert best < 0.150
 
 
 def test_naming_the_verifiers_loads_none() -> None:
