@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -80,6 +80,32 @@ class LiveAttempt:
         self.spent: list[Cost] = []
         self.scope: anyio.CancelScope | None = None
 
+    def begin(self) -> Awaitable[Answer | None]:
+        """Call the model: what its provider gives to be awaited, for `take`."""
+        self.begun = self.clock()
+        target = self.target
+        return target.provider.complete(Call(target.model, self.request, self.on_delta))
+
+    def take(self, answer: Any, *, allow_truncated: bool = False) -> Answer | None:
+        """Take what the provider returned as the answer; None when the model declines.
+
+        Raises:
+            ProviderError: it is no whole answer; where there is one all the same, ``answer``
+                has it.
+            TypeError: it is no answer at all.
+        """
+        if answer is None:
+            return None
+        if not isinstance(answer, Answer) or not isinstance(answer.text, str):
+            raise TypeError(f"a provider returns an Answer with a text; got {answer!r:.100}")
+        assert self.begun is not None
+        first = None if self.first_at is None else self.first_at - self.begun
+        self.answer = timed = answer.timed(self.clock() - self.begun, first)
+        flaw = _flaw(timed, allow_truncated)
+        if flaw is not None:
+            raise flaw
+        return timed
+
     def on_delta(self, text: str) -> None:
         """Take note of a piece of the answer."""
         if not text:
@@ -112,29 +138,6 @@ class LiveAttempt:
         self.whole = False
 
 
-async def ask(attempt: LiveAttempt, *, allow_truncated: bool = False) -> Answer | None:
-    """Call the attempt's model; None when it declines.
-
-    Raises:
-        ProviderError: the call failed, or what came is no whole answer; where there is an
-            answer all the same, ``attempt.answer`` has it.
-        Exception: whatever else the provider raised; see `failure`.
-    """
-    target = attempt.target
-    attempt.begun = begun = attempt.clock()
-    answer = _whole(
-        await target.provider.complete(Call(target.model, attempt.request, attempt.on_delta))
-    )
-    if answer is None:
-        return None
-    first = None if attempt.first_at is None else attempt.first_at - begun
-    attempt.answer = answer = answer.timed(attempt.clock() - begun, first)
-    flaw = _flaw(answer, allow_truncated)
-    if flaw is not None:
-        raise flaw
-    return answer
-
-
 async def failure(error: BaseException, name: str) -> CascadeError:
     """What a provider raised, as an error of ours; a cancellation goes on as it is.
 
@@ -161,13 +164,6 @@ def being_cancelled() -> bool:
         return False
     # A native `task.cancel()` that has been delivered is no longer pending.
     return task is not None and task.cancelling() > 0
-
-
-def _whole(value: Any) -> Answer | None:
-    """What a provider returned, if it is what it has to be."""
-    if value is None or (isinstance(value, Answer) and isinstance(value.text, str)):
-        return value
-    raise TypeError(f"a provider returns an Answer with a text; got {value!r:.100}")
 
 
 def _flaw(answer: Answer, allow_truncated: bool) -> ProviderError | None:

@@ -6,10 +6,11 @@ Done once a tier and engine, so that the hot path only looks up, renders and cal
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any, cast
+
+from msgspec import Struct
 
 from cascade.cost import Price
 from cascade.errors import CascadeError, ConfigError, PromptError, nearest
@@ -25,8 +26,7 @@ from cascade.verify import as_verifier
 PROMPT = "prompt"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """A model ready to be called."""
 
     name: str
@@ -118,6 +118,9 @@ class BoundTier:
         targets: for each member its own model and then the stand-ins.
         verifier: the check, with the tier's threshold set; None accepts every whole answer.
         plan: what the state machine needs to know.
+        enough: the verifier's hook of that name, for an ensemble only; else None.
+        group: likewise its ``verify_group``.
+        plain: whether it sends the caller's request as it is.
         variables: names its templates need beside ``prompt``.
     """
 
@@ -126,6 +129,8 @@ class BoundTier:
         "_prompt",
         "_system",
         "enough",
+        "group",
+        "plain",
         "plan",
         "prefix",
         "targets",
@@ -147,13 +152,17 @@ class BoundTier:
             error.policy = error.policy or policy
             error.tier = error.tier or tier.name
             raise
+        # An ensemble is judged together where its verifier can do that.
         self.enough = getattr(self.verifier, "enough", None) if tier.members > 1 else None
+        self.group = getattr(self.verifier, "verify_group", None) if tier.members > 1 else None
         self.prefix = getattr(self.verifier, "prefix", None)
         self.targets = tuple((target, *stand_ins) for target in own)
         self._prompt = None if tier.prompt is None else Template(tier.prompt)
         self._system = None if tier.system is None else Template(tier.system)
         templates = [t for t in (self._prompt, self._system) if t is not None]
         self.variables = frozenset[str]().union(*(t.names for t in templates)) - {PROMPT}
+        prepares = getattr(self.verifier, "prepare", None) is not None
+        self.plain = not (templates or self._params or prepares)
         self.plan = TierPlan(
             members=tier.members,
             judged=self.verifier is not None,
@@ -215,8 +224,7 @@ def _shown(verify: object) -> str:
     return str(getattr(verify, "__name__", type(verify).__name__))
 
 
-@dataclass(frozen=True, slots=True)
-class BoundPolicy:
+class BoundPolicy(Struct, frozen=True):
     """A policy ready to run: its tiers, and the plan of a call that overrides nothing."""
 
     tiers: tuple[BoundTier, ...]
@@ -233,39 +241,44 @@ class BoundPolicy:
         tiers = tuple(BoundTier(tier, providers, policy=policy.name) for tier in policy.tiers)
         return cls(tiers, make_plan(policy, tiers), any(tier.variables for tier in tiers))
 
-    def check_variables(self, given: Mapping[str, str], *, first: int, policy: str) -> None:
+    def check_variables(self, given: Mapping[str, str], *, first: int) -> None:
         """Every variable a template needs is given, and none is given that no template needs.
 
         Raises:
             PromptError: naming the variable, and the tier that needs it.
         """
-        if not self.templated and not given:
-            return
         for name, value in given.items():
             if not isinstance(value, str):
-                raise PromptError(
-                    f"variable {name!r} is {type(value).__name__}: give text", policy=policy
-                )
+                raise PromptError(f"variable {name!r} is {type(value).__name__}: give text")
         for tier in self.tiers[first:]:
             for name in sorted(tier.variables - given.keys()):
                 raise PromptError(
                     f"variable {name!r} is missing: pass variables={{{name!r}: …}}",
-                    policy=policy,
                     tier=tier.tier.name,
                 )
         known = frozenset[str]().union(*(tier.variables for tier in self.tiers))
         for name in sorted(given.keys() - known):
             remedy = nearest(name, known) if known else "its templates have no variables"
-            raise PromptError(f"variable {name!r} is used by no tier: {remedy}", policy=policy)
+            raise PromptError(f"variable {name!r} is used by no tier: {remedy}")
 
 
 def make_plan(policy: Policy, tiers: tuple[BoundTier, ...], *, first: int = 0) -> Plan:
     """The policy as the state machine sees it."""
+    plans = tuple(tier.plan for tier in tiers)
+    delays = policy.delays
     return Plan(
-        tiers=tuple(tier.plan for tier in tiers),
-        delays=policy.delays,
+        tiers=plans,
+        delays=delays,
         prefer=policy.preference,
         grace=policy.grace,
         deadline=policy.deadline,
         first=first,
+        overlaps=may_overlap(plans[first:], delays[first + 1 :]),
+    )
+
+
+def may_overlap(tiers: Sequence[TierPlan], delays: Sequence[float | None]) -> bool:
+    """Whether an attempt may ever run beside another."""
+    return any(delay is not None for delay in delays) or any(
+        tier.members > 1 or tier.replica_after is not None for tier in tiers
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cascade.asking import LiveAttempt, being_cancelled
@@ -17,31 +17,37 @@ if TYPE_CHECKING:
     from cascade.engine import Engine
 
 
-async def check(
+def check(
     engine: Engine,
     verifier: Verifier,
     request: Request,
     attempt: LiveAttempt,
     asked: list[Asked],
-    before_waiting: Callable[[], None] | None = None,
-) -> Verdict:
+) -> Verdict | Awaitable[Verdict]:
     """The verdict on one answer; an abstention with the reason when the verifier crashes.
 
-    ``asked`` is the call's list of questions to judges, so that none is put twice;
-    ``before_waiting`` is called when the verdict has to be waited for.
+    Awaitable only where the verifier's own is. ``asked`` is the call's list of questions to
+    judges, so that none is put twice.
     """
-    assert attempt.answer is not None
-    makers = ((attempt.answer, attempt.target),)
-    token = current_check.set(Check(engine, attempt.spent, makers, asked))
+    answer = attempt.answer
+    assert answer is not None
+    running = Check(engine, attempt.spent, ((answer, attempt.target),), asked)
+    token = current_check.set(running)
     try:
-        value: Any = verifier.verify(request, attempt.answer)
-        if isinstance(value, Verdict):
-            return value
-        if inspect.isawaitable(value):
-            if before_waiting is not None:
-                before_waiting()
-            value = await value
-        return _verdict(value)
+        value: Any = verifier.verify(request, answer)
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (anyone's code)
+        return _crash(error, attempt)
+    finally:
+        current_check.reset(token)
+    if isinstance(value, Verdict):
+        return value
+    return _waited_for(value, running, attempt)
+
+
+async def _waited_for(value: Any, running: Check, attempt: LiveAttempt) -> Verdict:
+    token = current_check.set(running)
+    try:
+        return _verdict(await value if inspect.isawaitable(value) else value)
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (anyone's code)
         return _crash(error, attempt)
     finally:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import anyio
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from cascade.cost import FREE, Cost
 from cascade.errors import ConfigError
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from cascade.policy import Model
 
 
-@dataclass(slots=True, eq=False)
-class Asked:
+class Asked(Struct, eq=False):
     """A question that `call_model_once` put to a model; ``reply`` is there when it succeeded."""
 
     model: Model
@@ -30,8 +30,7 @@ class Asked:
     reply: Answer | None = None
 
 
-@dataclass(slots=True)
-class Check:
+class Check(Struct):
     """The check that is running.
 
     Attributes:

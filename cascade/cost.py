@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from cascade.errors import ConfigError
 from cascade.types import Usage
@@ -15,8 +16,7 @@ Basis = Literal["reported", "estimated", "cancelled"]
 _CERTAINTY: tuple[Basis, ...] = ("reported", "estimated", "cancelled")
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(Struct, frozen=True):
     """US dollars: at least ``low``, at most ``high``; both None where no price is known.
 
     ``basis`` says where the numbers come from: ``reported`` (the provider's own token counts),
@@ -60,8 +60,7 @@ def total(costs: Iterable[Cost]) -> Cost:
     return FREE if result is None else result
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
+class Price(Struct, frozen=True, kw_only=True):
     """US dollars per million tokens. ``cached_input`` is the price of input read from a cache."""
 
     input: float

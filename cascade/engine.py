@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from asyncio import CancelledError, get_running_loop
+from asyncio import CancelledError
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,8 @@ from weakref import WeakKeyDictionary
 import anyio
 from anyio.lowlevel import RunVar
 
-from cascade.asking import LiveAttempt, ask, failure
+from cascade.asking import LiveAttempt, failure
+from cascade.backend import AsyncioBackend, Backend, TrioBackend, running_loop
 from cascade.bind import BoundPolicy, Providers, Target, make_plan
 from cascade.context import current_check
 from cascade.cost import Cost, total
@@ -62,6 +62,7 @@ class Engine:
         self._owns_http = http is None
         self._providers = Providers(self)
         self._bound: WeakKeyDictionary[Policy, BoundPolicy] = WeakKeyDictionary()
+        self._backend: Backend | None = None
         self._closed = False
 
     async def __aenter__(self) -> Engine:
@@ -98,6 +99,13 @@ class Engine:
             self._http = make_client()
         return self._http
 
+    def backend(self) -> Backend:
+        """The async library that runs us, and what all calls share on it."""
+        loop = running_loop()
+        if self._backend is None or self._backend.loop is not loop:
+            self._backend = TrioBackend() if loop is None else AsyncioBackend(loop)
+        return self._backend
+
     def _require_open(self) -> None:
         if self._closed:
             raise ConfigError("this engine is closed; make a new one")
@@ -108,7 +116,8 @@ class Engine:
         Raises:
             ConfigError: an unknown model, provider, verifier or key, naming policy and tier.
         """
-        self._require_open()
+        if self._closed:
+            self._require_open()
         if not isinstance(policy, Policy):
             policy = find(policy)
         bound = self._bound.get(policy)
@@ -134,10 +143,15 @@ class Engine:
         if overrides or first:
             policy = _overridden(policy, overrides)
             plan = make_plan(policy, bound.tiers, first=first)
-        request = _request(policy, prompt)
         values = variables or {}
-        bound.check_variables(values, first=first, policy=policy.name)
-        call = LiveCall(self, policy.name, bound.tiers, plan, request, values, _clock())
+        try:
+            request = Request.of(prompt)
+            if bound.templated or values:
+                bound.check_variables(values, first=first)
+        except PromptError as error:
+            error.policy = policy.name
+            raise
+        call = LiveCall(self, policy.name, bound.tiers, plan, request, values)
         best = policy.exhausted == "best"
         log = CallLog.of(call)
         try:
@@ -170,11 +184,11 @@ class Engine:
         self, target: Target, request: Request, *, spent: list[Cost] | None = None
     ) -> tuple[Answer, Cost]:
         """As `complete`, for a model that is resolved already."""
-        attempt = LiveAttempt(target, request, _clock())
+        attempt = LiveAttempt(target, request, self.backend().clock)
         try:
             if target.ready is not None:
                 await target.ready(target.model)
-            answer = await ask(attempt)
+            answer = attempt.take(await attempt.begin())
         except (Exception, CancelledError) as error:  # noqa: BLE001  (see `failure`)
             attempt.error = await failure(error, target.name)
             raise attempt.error from attempt.error.__cause__
@@ -264,23 +278,6 @@ def _policy_finder() -> Callable[[str | Path], Policy]:
         finder: Callable[[str | Path], Policy] = point.load()
         return finder
     raise UnknownPolicyError("nothing is installed that finds policies by name or path")
-
-
-def _clock() -> Callable[[], float]:
-    # Trio first: trio.run() inside a thread that also runs an asyncio loop, as a notebook does,
-    # would find both.
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_run():
-        return anyio.current_time
-    return get_running_loop().time
-
-
-def _request(policy: Policy, prompt: Prompt) -> Request:
-    try:
-        return Request.of(prompt)
-    except PromptError as error:
-        error.policy = policy.name
-        raise
 
 
 def _first(policy: Policy, start: str | int) -> int:

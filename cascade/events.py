@@ -1,13 +1,13 @@
 """The words between the state machine and its drivers: a plan, events in, actions out.
 
-Times are absolute seconds on the driver's clock, whatever its zero. Events and actions are not
-frozen, though nobody changes one: a call makes a dozen of them, and freezing doubles their cost.
+Times are absolute seconds on the driver's clock, whatever its zero.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, final
+
+from msgspec import Struct
 
 from cascade.policy import OnAbstain, Prefer
 from cascade.result import Kind
@@ -19,8 +19,7 @@ CancelReason = Literal[
 Outcome = Literal["accepted", "exhausted", "deadline", "aborted"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TierPlan:
+class TierPlan(Struct, frozen=True, kw_only=True):
     """What the state machine needs to know of a tier; see `cascade.policy.Tier`.
 
     Attributes:
@@ -40,15 +39,14 @@ class TierPlan:
     on_abstain: OnAbstain = "escalate"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """A policy as the state machine sees it.
 
     Attributes:
         delays: when each tier starts, in seconds after the start of the tier before it; None
             for not until every started tier is out. The first is not looked at.
         first: the tier to begin at.
-        overlaps: whether anything may ever run beside something else.
+        overlaps: whether anything may ever run beside something else; True is always safe.
     """
 
     tiers: tuple[TierPlan, ...]
@@ -57,43 +55,37 @@ class Plan:
     grace: float | None = None
     deadline: float | None = None
     first: int = 0
-    overlaps: bool = field(init=False)
-
-    def __post_init__(self) -> None:
-        overlaps = any(delay is not None for delay in self.delays[self.first + 1 :]) or any(
-            tier.members > 1 or tier.replica_after is not None for tier in self.tiers[self.first :]
-        )
-        object.__setattr__(self, "overlaps", overlaps)
+    overlaps: bool = True
 
 
 # Events
 
 
-@dataclass(slots=True)
-class Begin:
+@final
+class Begin(Struct, frozen=True):
     """The call begins."""
 
     at: float
 
 
-@dataclass(slots=True)
-class Held:
+@final
+class Held(Struct, frozen=True):
     """The attempt waits for something that is not its own doing; its timeout does not run."""
 
     at: float
     attempt: int
 
 
-@dataclass(slots=True)
-class Began:
+@final
+class Began(Struct, frozen=True):
     """The attempt waits no longer; its timeout runs from now."""
 
     at: float
     attempt: int
 
 
-@dataclass(slots=True)
-class Answered:
+@final
+class Answered(Struct, frozen=True):
     """The model answered.
 
     ``enough`` says that the tier can be judged without the answers of its other members.
@@ -104,16 +96,16 @@ class Answered:
     enough: bool = False
 
 
-@dataclass(slots=True)
-class Declined:
+@final
+class Declined(Struct, frozen=True):
     """The tier says "not mine": it is out, and nothing went wrong."""
 
     at: float
     attempt: int
 
 
-@dataclass(slots=True)
-class Refused:
+@final
+class Refused(Struct, frozen=True):
     """The answer was rejected while it was still being generated."""
 
     at: float
@@ -121,8 +113,8 @@ class Refused:
     verdict: Verdict
 
 
-@dataclass(slots=True)
-class Failed:
+@final
+class Failed(Struct, frozen=True):
     """The attempt failed; ``delay`` is how long to wait before a retry."""
 
     at: float
@@ -131,8 +123,8 @@ class Failed:
     delay: float = 0.0
 
 
-@dataclass(slots=True)
-class Judged:
+@final
+class Judged(Struct, frozen=True):
     """Verdicts on attempts of one `Judge`: on all of them at once, or as they come."""
 
     at: float
@@ -140,15 +132,15 @@ class Judged:
     verdicts: tuple[Verdict, ...]
 
 
-@dataclass(slots=True)
-class Elapsed:
+@final
+class Elapsed(Struct, frozen=True):
     """The time of the last `WakeAt` has come."""
 
     at: float
 
 
-@dataclass(slots=True)
-class Aborted:
+@final
+class Aborted(Struct, frozen=True):
     """The caller was cancelled."""
 
     at: float
@@ -160,8 +152,8 @@ Event = Begin | Held | Began | Answered | Declined | Refused | Failed | Judged |
 # Actions
 
 
-@dataclass(slots=True)
-class Start:
+@final
+class Start(Struct, frozen=True):
     """Call a model.
 
     Attributes:
@@ -183,31 +175,31 @@ class Start:
     deadline: float
 
 
-@dataclass(slots=True)
-class Judge:
+@final
+class Judge(Struct, frozen=True):
     """Judge these answers of one tier together."""
 
     tier: int
     attempts: tuple[int, ...]
 
 
-@dataclass(slots=True)
-class Cancel:
+@final
+class Cancel(Struct, frozen=True):
     """Stop what runs for this attempt, its call or its check."""
 
     attempt: int
     reason: CancelReason
 
 
-@dataclass(slots=True)
-class WakeAt:
+@final
+class WakeAt(Struct, frozen=True):
     """Send `Elapsed` at this time, instead of the time asked for before; infinite for never."""
 
     at: float
 
 
-@dataclass(slots=True)
-class Finish:
+@final
+class Finish(Struct, frozen=True):
     """The call is over.
 
     ``attempt`` is the id of the accepted attempt; of the best rejected one when nothing was

@@ -8,15 +8,15 @@ keeps the timers, and each attempt is a task that goes on with whatever its own 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import TaskGroup
+from msgspec.structs import replace
 
-from cascade.asking import HopelessAnswer, LiveAttempt, ask, failure
+from cascade.asking import HopelessAnswer, LiveAttempt, failure
 from cascade.backoff import full_jitter
 from cascade.bind import BoundTier
 from cascade.checking import check, check_group
@@ -41,9 +41,10 @@ from cascade.events import (
     Start,
     WakeAt,
 )
+from cascade.standing import NEVER
 from cascade.state import State
 from cascade.types import Answer, Message, Request
-from cascade.verdict import Verdict, Verifier
+from cascade.verdict import Verdict
 
 if TYPE_CHECKING:
     from cascade.engine import Engine
@@ -55,7 +56,9 @@ class LiveCall:
     """One call being run; made by `Engine.run`, which also turns it into a result."""
 
     __slots__ = (
+        "_armed",
         "_asked",
+        "_backend",
         "_engine",
         "_open",
         "_pending",
@@ -82,14 +85,14 @@ class LiveCall:
         plan: Plan,
         request: Request,
         variables: Mapping[str, str],
-        clock: Callable[[], float],
     ) -> None:
         self.name = name
         self.tiers = tiers
         self.request = request
         self.state = State(plan)
         self.attempts: list[LiveAttempt] = []
-        self.clock = clock
+        self._backend = engine.backend()
+        self.clock = self._backend.clock
         self.began = self.ended = self.clock()
         self.on_end: Callable[[int], None] | None = None  # told the id of each attempt that ends
         self._asked: list[Asked] = []
@@ -98,6 +101,7 @@ class LiveCall:
         self._rendered: dict[int, Request] = {}
         self._tasks: TaskGroup | None = None
         self._timer: anyio.CancelScope | None = None
+        self._armed = NEVER  # the time the timer is set for
         self._open: list[int] = []
         self._pending: list[Job] = []
 
@@ -111,36 +115,33 @@ class LiveCall:
             self._pending = self._handle(Begin(self.began))
             if self.state.plan.overlaps:
                 await self._run_overlapping()
-            else:
-                await self._run_inline()
+            # Or inline. The loop is here, and not in a method, to spare each await a frame.
+            while self.state.finish is None:
+                with self._new_timer() as timer:
+                    # Once the timer has fired, nothing new may start under it.
+                    while self._pending and not timer.cancel_called:
+                        done = self._perform(self._pending.pop(0))
+                        event = done if isinstance(done, Judged) else await done
+                        if event is not None:
+                            self._pending += self._handle(event)
+                    if not self._pending and self.state.finish is None:
+                        self._arm()
+                        await anyio.sleep_forever()  # until a retry is due
+                if timer.cancelled_caught:
+                    self._feed(self._elapsed())
         except BaseException:  # cancellation above all; whatever it is, every attempt must end
             self._handle(Aborted(self.clock()))
             raise
         finally:
+            self._drop_timer()
             self.ended = self.clock()
-
-    # The two ways to run
-
-    async def _run_inline(self) -> None:
-        while self.state.finish is None:
-            with anyio.CancelScope(deadline=self.state.wake) as self._timer:
-                # Once the timer has fired, nothing new may start under it.
-                while self._pending and not self._timer.cancel_called:
-                    event = await self._perform(self._pending.pop(0))
-                    if event is not None:
-                        self._pending += self._handle(event)
-                if not self._pending and self.state.finish is None:
-                    self._arm()
-                    await anyio.sleep_forever()  # until a retry is due
-            if self._timer.cancelled_caught:
-                self._feed(self._elapsed())
 
     async def _run_overlapping(self) -> None:
         try:
             async with anyio.create_task_group() as self._tasks:
                 self._spawn_pending()
                 while self.state.finish is None:
-                    with anyio.CancelScope(deadline=self.state.wake) as self._timer:
+                    with self._new_timer():
                         await anyio.sleep_forever()
                     if self.state.finish is None:
                         self._feed(self._elapsed())
@@ -148,21 +149,33 @@ class LiveCall:
             # As it would come out of a call that runs inline.
             raise _only(group) from None
 
+    def _new_timer(self) -> anyio.CancelScope:
+        """A scope that is cancelled when the state machine wants to be woken."""
+        self._drop_timer()
+        self._timer = self._backend.scope()
+        self._armed = NEVER
+        self._arm()
+        return self._timer
+
+    def _drop_timer(self) -> None:
+        if self._timer is not None:
+            self._backend.disarm(self._timer)
+
+    def _arm(self) -> None:
+        """Set the timer; while a call runs inline, it need be right only when it waits."""
+        if self._armed != self.state.wake and self._timer is not None:
+            self._armed = self.state.wake
+            self._backend.arm(self._timer, self._armed)
+
     def _elapsed(self) -> Elapsed:
         return Elapsed(self.clock())
 
     def _feed(self, event: Event) -> None:
         """Take an event in, and have its jobs begun, or done next when running inline."""
         self._pending += self._handle(event)
+        self._arm()
         if self._tasks is not None:
             self._spawn_pending()
-        else:
-            self._arm()
-
-    def _arm(self) -> None:
-        """Set the timer of a call that runs inline; it need be right only while it waits."""
-        if self._timer is not None and self._timer.deadline != self.state.wake:
-            self._timer.deadline = self.state.wake
 
     def _spawn_pending(self) -> None:
         assert self._tasks is not None
@@ -172,7 +185,7 @@ class LiveCall:
 
     def _scope(self, job: Job) -> anyio.CancelScope:
         """A scope by which the job can be cancelled even before its task runs."""
-        scope = anyio.CancelScope()
+        scope = self._backend.scope()
         for id_ in (job.attempt,) if isinstance(job, Start) else job.attempts:
             self.attempts[id_].scope = scope
         return scope
@@ -180,9 +193,10 @@ class LiveCall:
     async def _work(self, job: Job, scope: anyio.CancelScope) -> None:
         """Do a job and then, in the same task, the first of the jobs it leads to."""
         while not scope.cancel_called:
-            event = None
+            event: Event | None = None
             with scope:
-                event = await self._perform(job)
+                done = self._perform(job)
+                event = done if isinstance(done, Judged) else await done
             if event is None:  # told already, or cancelled
                 return
             self._pending += self._handle(event)
@@ -198,25 +212,24 @@ class LiveCall:
         """Take an event in and carry its actions out, but for the jobs, which are returned."""
         jobs: list[Job] = []
         for action in self.state.handle(event):
-            match action:
-                case Start():
-                    target = self.tiers[action.tier].targets[action.member][action.choice]
-                    self.attempts.append(LiveAttempt(target, self.request, self.clock))
-                    self._open.append(action.attempt)
-                    jobs.append(action)
-                case Judge():
-                    jobs.append(action)
-                case Cancel():
-                    attempt = self.attempts[action.attempt]
-                    attempt.cancelled = action.reason
-                    if attempt.scope is not None:
-                        attempt.scope.cancel()
-                case WakeAt():
-                    if self._tasks is not None and self._timer is not None:
-                        self._timer.deadline = action.at
-                case Finish():
-                    if self._tasks is not None and self._timer is not None:
-                        self._timer.cancel()  # wakes the caller's task, which keeps the timers
+            if type(action) is Start:
+                target = self.tiers[action.tier].targets[action.member][action.choice]
+                self.attempts.append(LiveAttempt(target, self.request, self.clock))
+                self._open.append(action.attempt)
+                jobs.append(action)
+            elif type(action) is Judge:
+                jobs.append(action)
+            elif type(action) is Cancel:
+                attempt = self.attempts[action.attempt]
+                attempt.cancelled = action.reason
+                if attempt.scope is not None:
+                    attempt.scope.cancel()
+            elif self._tasks is None or self._timer is None:
+                pass  # a call that runs inline looks for itself
+            elif type(action) is WakeAt:
+                self._arm()
+            elif type(action) is Finish:
+                self._timer.cancel()  # wakes the caller's task, which keeps the timers
         if self.on_end is not None:
             self._tell_ended()
         return jobs
@@ -230,24 +243,25 @@ class LiveCall:
 
     # Jobs
 
-    def _perform(self, job: Job) -> Coroutine[None, None, Event | None]:
+    def _perform(self, job: Job) -> Judged | Awaitable[Event | None]:
         """Do the job; what came of it, or None when that was told already."""
         return self._judge(job) if isinstance(job, Judge) else self._call(job)
 
     async def _call(self, job: Start) -> Event | None:
         attempt = self.attempts[job.attempt]
-        if self._tasks is None:
-            self._arm()
+        tier = self.tiers[job.tier]
+        self._arm()
         try:
-            attempt.request = self._render(job)
-            attempt.prefix = self.tiers[job.tier].prefix
+            if not tier.plain or job.repairs is not None:
+                attempt.request = self._render(job)
+            attempt.prefix = tier.prefix
             if attempt.target.ready is not None:
                 self._feed(Held(self.clock(), job.attempt))
                 await attempt.target.ready(attempt.target.model)
                 self._feed(Began(self.clock(), job.attempt))
                 if self.state.attempts[job.attempt].ended is not None:
                     return self._elapsed()  # it was given up while it waited
-            answer = await ask(attempt, allow_truncated=self.tiers[job.tier].tier.allow_truncated)
+            answer = attempt.take(await attempt.begin(), allow_truncated=tier.tier.allow_truncated)
         except HopelessAnswer as hopeless:
             attempt.cut_off(hopeless.verdict)
             return Refused(self.clock(), job.attempt, hopeless.verdict)
@@ -256,13 +270,11 @@ class LiveCall:
         if answer is None:
             attempt.verdict = Verdict.reject("declined: no answer of its own", code="declined")
             return Declined(self.clock(), job.attempt)
-        return Answered(self.clock(), job.attempt, self._enough(job))
+        enough = tier.enough is not None and self._enough(job, tier.enough)
+        return Answered(self.clock(), job.attempt, enough)
 
-    def _enough(self, job: Start) -> bool:
+    def _enough(self, job: Start, enough: Callable[..., bool]) -> bool:
         """Whether, with this one, the tier's answers so far settle its verdict."""
-        tier = self.tiers[job.tier]
-        if tier.enough is None:
-            return False
         answers = [
             attempt.answer
             for attempt, state in zip(self.attempts, self.state.attempts, strict=True)
@@ -271,7 +283,7 @@ class LiveCall:
             and attempt.answer is not None
         ]
         try:
-            return bool(tier.enough(answers, tier.tier.members))
+            return bool(enough(answers, self.tiers[job.tier].tier.members))
         except Exception:  # noqa: BLE001  (a verifier is anyone's code; it will be asked again)
             return False
 
@@ -302,34 +314,55 @@ class LiveCall:
         delay = full_jitter(self._engine.random, tries, error.retry_after)
         return Failed(self.clock(), job.attempt, retryable=True, delay=delay)
 
-    async def _judge(self, job: Judge) -> Event | None:
+    def _judge(self, job: Judge) -> Judged | Awaitable[Judged | None]:
+        if self.tiers[job.tier].group is not None:
+            return self._judge_group(job)
+        id_, *others = job.attempts
+        if others:
+            return self._judge_each(job)
+        began = self.clock()
+        verdict = self._check(job, id_)
+        if isinstance(verdict, Verdict):
+            return self._judged(job.attempts, (verdict,), began)
+        return self._judge_waiting(id_, verdict, began)
+
+    def _check(self, job: Judge, id_: int) -> Verdict | Awaitable[Verdict]:
         verifier = self.tiers[job.tier].verifier
         assert verifier is not None
-        attempts = [self.attempts[id_] for id_ in job.attempts]
-        group = getattr(verifier, "verify_group", None)
-        if group is not None and self.state.plan.tiers[job.tier].members > 1:
-            verdicts = await check_group(self._engine, group, self.request, attempts, self._asked)
-        elif len(attempts) == 1:
-            arm = self._arm if self._tasks is None else None
-            verdicts = (
-                await check(self._engine, verifier, self.request, attempts[0], self._asked, arm),
-            )
-        else:
-            async with anyio.create_task_group() as tasks:
-                for id_ in job.attempts:
-                    tasks.start_soon(self._judge_one, verifier, id_)
-            return None
-        for attempt, verdict in zip(attempts, verdicts, strict=True):
-            attempt.verdict = verdict
-        return Judged(self.clock(), job.attempts, verdicts)
+        return check(self._engine, verifier, self.request, self.attempts[id_], self._asked)
 
-    async def _judge_one(self, verifier: Verifier, id_: int) -> None:
-        """Judge one of several; told at once, so that a slow check costs no other its verdict."""
-        attempt = self.attempts[id_]
-        attempt.verdict = verdict = await check(
-            self._engine, verifier, self.request, attempt, self._asked
-        )
-        self._feed(Judged(self.clock(), (id_,), (verdict,)))
+    async def _judge_waiting(self, id_: int, verdict: Awaitable[Verdict], began: float) -> Judged:
+        self._arm()
+        return self._judged((id_,), (await verdict,), began)
+
+    async def _judge_group(self, job: Judge) -> Judged:
+        group = self.tiers[job.tier].group
+        assert group is not None
+        began = self.clock()
+        attempts = [self.attempts[id_] for id_ in job.attempts]
+        verdicts = await check_group(self._engine, group, self.request, attempts, self._asked)
+        return self._judged(job.attempts, verdicts, began)
+
+    async def _judge_each(self, job: Judge) -> None:
+        """Judge several; each is told at once, so that a slow check costs no other its verdict."""
+
+        async def judge(id_: int) -> None:
+            began = self.clock()
+            verdict = self._check(job, id_)
+            if not isinstance(verdict, Verdict):
+                verdict = await verdict
+            self._feed(self._judged((id_,), (verdict,), began))
+
+        async with anyio.create_task_group() as tasks:
+            for id_ in job.attempts:
+                tasks.start_soon(judge, id_)
+
+    def _judged(self, ids: tuple[int, ...], verdicts: tuple[Verdict, ...], began: float) -> Judged:
+        now = self.clock()
+        timed = tuple([verdict.timed(now - began) for verdict in verdicts])
+        for id_, verdict in zip(ids, timed, strict=True):
+            self.attempts[id_].verdict = verdict
+        return Judged(now, ids, timed)
 
 
 def _with_feedback(request: Request, answer: Answer, reason: str) -> Request:

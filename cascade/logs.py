@@ -152,6 +152,7 @@ class CallLog:
             reason=attempt.reason,
             code=None if verdict is None else verdict.code,
             score=None if verdict is None else verdict.score,
+            check_s=None if verdict is None else _seconds(verdict.latency),
             started_s=_seconds(attempt.started),
             waited_s=_seconds(attempt.waited),
             latency_s=_seconds(attempt.latency),

@@ -8,8 +8,9 @@ the same door: the entry-point group ``cascade.providers``, or the `provider` de
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from msgspec import Struct
 
 from cascade.errors import ConfigError, UnknownProviderError, nearest
 from cascade.plugins import entry_points_of
@@ -18,8 +19,7 @@ from cascade.types import Answer, Request
 ENTRY_POINTS = "cascade.providers"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One call to one model.
 
     Attributes:

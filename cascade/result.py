@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from cascade.cost import Cost
 from cascade.errors import CascadeError
@@ -15,8 +16,7 @@ Ending = Literal["accepted", "rejected", "failed", "cancelled"]
 CallOutcome = Literal["accepted", "exhausted", "deadline"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(Struct, frozen=True, kw_only=True):
     """The record of one call to one model.
 
     Attributes:
@@ -55,8 +55,7 @@ class Attempt:
     error: CascadeError | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(Struct, frozen=True, kw_only=True):
     """The answer to a call.
 
     Attributes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from cascade.events import Start, TierPlan
+from msgspec import Struct
+
+from cascade.events import TierPlan
 from cascade.result import Kind
 from cascade.verdict import Verdict
 
@@ -16,77 +18,51 @@ Phase = Literal[
 ALIVE: frozenset[Phase] = frozenset(("waiting", "running", "answered", "judging"))
 
 
-class AttemptState:
-    """One attempt as the state machine knows it."""
-
-    __slots__ = (
-        "choice",
-        "deadline",
-        "ended",
-        "id",
-        "kind",
-        "member",
-        "phase",
-        "repairs",
-        "started",
-        "tier",
-        "verdict",
-        "whole",
-    )
-
-    def __init__(self, action: Start, started: float) -> None:
-        self.id = action.attempt
-        self.tier = action.tier
-        self.member = action.member
-        self.choice = action.choice
-        self.kind: Kind = action.kind
-        self.repairs = action.repairs
-        self.deadline = action.deadline
-        self.phase: Phase = "running"
-        self.started = started
-        self.ended: float | None = None
-        self.verdict: Verdict | None = None
-        self.whole = True  # False when the answer was rejected before it was all there
-
-
-class Slot:
+class Slot(Struct, eq=False):
     """One member's place in a tier: its calls in flight, and its answer in the end."""
 
-    __slots__ = (
-        "answer",
-        "choice",
-        "live",
-        "member",
-        "out",
-        "repairs",
-        "replica_at",
-        "retries",
-        "retry_at",
-    )
-
-    def __init__(self, member: int, retries: int) -> None:
-        self.member = member
-        self.retries = retries
-        self.choice = 0
-        self.repairs: int | None = None
-        self.live: list[AttemptState] = []
-        self.answer: AttemptState | None = None
-        self.out = False
-        self.retry_at = NEVER
-        self.replica_at = NEVER
+    member: int
+    retries: int
+    choice: int = 0
+    repairs: int | None = None
+    live: list[AttemptState] = []
+    answer: AttemptState | None = None
+    out: bool = False
+    retry_at: float = NEVER
+    replica_at: float = NEVER
 
 
-class TierState:
+class TierState(Struct, eq=False):
     """One tier of the call, from its start."""
 
-    __slots__ = ("chosen", "index", "judge_by", "judging", "plan", "repairs", "slots", "status")
+    index: int
+    plan: TierPlan
+    repairs: int
+    slots: list[Slot]
+    status: Literal["open", "accepted", "out"] = "open"
+    judging: list[AttemptState] = []
+    judge_by: float = NEVER
+    chosen: AttemptState | None = None
 
-    def __init__(self, index: int, plan: TierPlan) -> None:
-        self.index = index
-        self.plan = plan
-        self.status: Literal["open", "accepted", "out"] = "open"
-        self.repairs = plan.repairs
-        self.slots = [Slot(member, plan.retries) for member in range(plan.members)]
-        self.judging: list[AttemptState] = []
-        self.judge_by = NEVER
-        self.chosen: AttemptState | None = None
+
+class AttemptState(Struct, eq=False):
+    """One attempt as the state machine knows it.
+
+    Attributes:
+        whole: False when the answer was rejected before it was all there.
+    """
+
+    id: int
+    tier: int
+    member: int
+    choice: int
+    kind: Kind
+    repairs: int | None
+    deadline: float
+    started: float
+    home: TierState
+    slot: Slot
+    phase: Phase = "running"
+    ended: float | None = None
+    verdict: Verdict | None = None
+    whole: bool = True

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from cascade.errors import PromptError, nearest
 
@@ -14,8 +16,7 @@ _ROLES = ("assistant", "developer", "system", "tool", "user")
 _MESSAGE_KEYS = ("role", "content", "name", "tool_calls", "tool_call_id")
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(Struct, frozen=True):
     """A call the model asks for. ``arguments`` is the JSON text as the model wrote it."""
 
     name: str
@@ -23,8 +24,7 @@ class ToolCall:
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """One chat message.
 
     ``content`` is text, or a sequence of content parts (text, image, …) in the chat-completions
@@ -84,8 +84,7 @@ def _tool_call(value: ToolCall | Mapping[str, Any]) -> ToolCall:
         ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """What is asked.
 
     Attributes:
@@ -149,8 +148,7 @@ def _messages(prompt: object) -> Iterator[Message]:
         yield Message.of(message)
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """Tokens as the provider counted them; None where it did not say.
 
     ``cached_input_tokens`` is part of ``input_tokens``, ``reasoning_tokens`` part of
@@ -163,16 +161,14 @@ class Usage:
     reasoning_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TokenLogprob:
+class TokenLogprob(Struct, frozen=True):
     """One token of the answer and its natural-log probability."""
 
     token: str
     logprob: float
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What a model answered.
 
     Attributes:

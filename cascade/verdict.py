@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from cascade.cost import FREE, Cost
 from cascade.errors import ConfigError
@@ -29,8 +31,7 @@ def shorten(text: str) -> str:
     return f"{text[:half]} … {text[-half:]}"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What a verifier says of one answer. Made by `accept`, `reject` and `abstain`.
 
     Attributes:
@@ -43,6 +44,7 @@ class Verdict:
         parsed: the answer's value where the verifier parsed one.
         text: the answer as the user should see it, where that differs from what the model wrote.
         cost: what the check itself cost, when it called a model.
+        latency: seconds the check took; filled in by the engine where the verifier does not say.
     """
 
     outcome: Outcome
@@ -53,6 +55,7 @@ class Verdict:
     parsed: Any = None
     text: str | None = None
     cost: Cost = FREE
+    latency: float | None = None
 
     def __post_init__(self) -> None:
         if self.outcome not in ("accepted", "rejected", "abstained"):
@@ -63,12 +66,28 @@ class Verdict:
         if not isinstance(self.cost, Cost):
             raise ConfigError(f"a verdict's cost is a Cost; got {self.cost!r}")
         if len(self.reason) > MAX_REASON:
-            object.__setattr__(self, "reason", shorten(self.reason))
+            force_setattr(self, "reason", shorten(self.reason))
 
     @property
     def accepted(self) -> bool:
         """Whether the answer passed."""
         return self.outcome == "accepted"
+
+    def timed(self, latency: float) -> Verdict:
+        """The same verdict with the seconds the check took, if it does not say so itself."""
+        if self.latency is not None:
+            return self
+        return Verdict(
+            self.outcome,
+            self.score,
+            self.reason,
+            self.code,
+            self.repairable,
+            self.parsed,
+            self.text,
+            self.cost,
+            latency,
+        )
 
     @classmethod
     def accept(

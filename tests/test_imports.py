@@ -19,7 +19,6 @@ HEAVY = {
     "httpx2",
     "jsonschema",
     "jsonschema_rs",
-    "msgspec",
     "numpy",
     "pydantic",
     "rich",

@@ -60,6 +60,7 @@ async def test_one_event_an_attempt_and_one_a_call(events: list[dict[str, Any]])
     assert (call["escalations"], call["tiers_tried"]) == (1, 2)
     assert call["cost_low"] == call["cost_high"] == pytest.approx(2 * 0.0011)
     assert events[0]["input_tokens"] == 1000
+    assert events[0]["check_s"] >= 0
     assert events[0]["reason"]
 
 

@@ -33,8 +33,8 @@ class _Kept:
 _kept: dict[Path, _Kept] = {}
 
 
-def find_policy(reference: str | Path) -> Policy:
-    """The policy that a path or a name means.
+def find_policy(reference: str | Path, *, overrides: Sequence[str] = ()) -> Policy:
+    """The policy that a path or a name means, with ``overrides`` as `load_policy` takes them.
 
     A reference with a slash in it or ending in ``.toml`` is a path. Any other is a name: it is
     looked for as ``NAME.toml`` in the folders of the environment variable
@@ -45,7 +45,7 @@ def find_policy(reference: str | Path) -> Policy:
         UnknownPolicyError: there is none; the message has the nearest name and where it looked.
         PolicyFileError: it has a mistake.
     """
-    return find_policy_file(reference).policy
+    return find_policy_file(reference, overrides=overrides).policy
 
 
 def find_policy_file(reference: str | Path, *, overrides: Sequence[str] = ()) -> PolicyFile:

@@ -8,14 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cascade_policies.cli import main
+if TYPE_CHECKING:
+    from tests.policies.conftest import Run
 
 FUNCTIONS = """
 import anyio
@@ -31,38 +30,13 @@ def bug(answer): raise SystemError
 """
 
 
-class Ran(NamedTuple):
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
-
-
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """The command line in this process, in an empty folder with some functions to call."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("CASCADE_DEBUG", raising=False)
+def run(command_line: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """The command line, in a folder with some functions to call."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "cli_functions", raising=False)
     (tmp_path / "cli_functions.py").write_text(FUNCTIONS)
-
-    def run(*arguments: str, stdin: str | None = None) -> Ran:
-        monkeypatch.setattr(sys, "stdin", _Terminal() if stdin is None else StringIO(stdin))
-        code = main(arguments)
-        out, err = capsys.readouterr()
-        return Ran(code, out, err)
-
-    return run
-
-
-class _Terminal(StringIO):
-    def isatty(self) -> bool:
-        return True
+    return command_line
 
 
 def policy(*tiers: str, top: str = "") -> str:
@@ -135,21 +109,21 @@ EXITS: list[tuple[list[str], str, int, str]] = [
     (["none", "crash"], "", 5, "CascadeExhausted"),
     (["none"], "", 3, "CascadeExhausted"),
     (["none", "shout long", "crash"], "", 3, "CascadeExhausted"),
-    (["slow"], "deadline = 0.01\n", 4, "DeadlineExceededError"),
-    (["slow long"], "", 4, "DeadlineExceededError"),
+    (["slow"], "deadline=0.01", 4, "DeadlineExceededError"),
+    (["slow long"], "deadline=0.01", 4, "DeadlineExceededError"),
 ]
 
 
-@pytest.mark.parametrize(("tiers", "top", "code", "kind"), EXITS)
+@pytest.mark.parametrize(("tiers", "change", "code", "kind"), EXITS)
 def test_a_call_without_an_answer(
-    run: Run, tiers: list[str], top: str, code: int, kind: str
+    run: Run, tiers: list[str], change: str, code: int, kind: str
 ) -> None:
-    file = policy(*tiers, top=top)
-    plain = run("run", file, "hello", "--set", "deadline=0.2", "--explain")
+    arguments = ["run", policy(*tiers), "hello", *(["--set", change] if change else [])]
+    plain = run(*arguments, "--explain")
     assert (plain.code, plain.out) == (code, "")
     assert tiers[0].split()[0] in plain.err
     assert plain.err.splitlines()[-1].startswith("cascade: policy 'p': ")
-    as_json = run("run", file, "hello", "--set", "deadline=0.2", "--json")
+    as_json = run(*arguments, "--json")
     assert (as_json.code, as_json.err) == (code, "")
     shape = json.loads(as_json.out)
     assert (shape["error"]["type"], shape["error"]["policy"]) == (kind, "p")
@@ -161,7 +135,7 @@ def test_a_call_without_an_answer(
     [
         (["run"], "requires an argument"),
         (["rnu"], 'Did you mean "run"?'),
-        (["run", "p.toml", "a", "b"], "Put a prompt of several words in quotes."),
+        (["run", "p.toml", "a", "b"], "Put text of several words in quotes."),
         (["run", "p.toml", "a", "--explian"], "Did you mean --explain?"),
         (["run", "p.toml", "a", "--deadline", "5"], "--set deadline=VALUE"),
         (["run", "p.toml", "a", "--start-after=5"], "--set start_after=VALUE"),

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cascade.errors import PolicyFileError
 from cascade.types import Answer, Request
-from cascade_policies.cli import main
 from cascade_policies.file import load_policy, load_policy_file
+
+if TYPE_CHECKING:
+    from tests.policies.conftest import Run
 
 NUMBER = "cascade_verifiers.number:Number"
 CHECKS = """
@@ -29,33 +29,13 @@ READY = 3
 """
 
 
-class Ran(NamedTuple):
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
-
-
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("CASCADE_DEBUG", raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
+def run(command_line: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """The command line, in a folder with some checks."""
     monkeypatch.delitem(sys.modules, "own_checks", raising=False)
     (tmp_path / "own_checks.py").write_text(CHECKS)
     (tmp_path / "broken_checks.py").write_text("raise RuntimeError('at import')\n")
-
-    def run(*arguments: str, stdin: str = "") -> Ran:
-        monkeypatch.setattr(sys, "stdin", StringIO(stdin))
-        code = main(arguments)
-        out, err = capsys.readouterr()
-        return Ran(code, out, err)
-
-    return run
+    return command_line
 
 
 def test_exit_codes_and_what_is_shown(run: Run) -> None:

@@ -5,23 +5,22 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from cascade import Attempt, Engine, Policy, Result, Tier
 from cascade.testing import ScriptedModel, scripted
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "python.md"
+PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)
-def _registries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+def _place_and_registries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # a newcomer is in no checkout
     providers = sys.modules["cascade.provider"]  # the package has a function of that name
     monkeypatch.setattr(providers, "_registered", {})
     monkeypatch.setattr(scripted, "_named", {})
@@ -43,7 +42,7 @@ def test_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_field_is_there(kind: type) -> None:
     table = re.search(rf"^\| `{kind.__name__}` .*?\n\n", TEXT, re.MULTILINE | re.DOTALL)
     assert table is not None
-    for item in fields(kind):
+    for item in msgspec.structs.fields(kind):
         assert f"`{item.name}`" in table[0], item.name
 
 

@@ -74,6 +74,12 @@ def test_a_file_is_read_again_only_when_it_changed(tmp_path: Path) -> None:
     assert find_policy(path).tiers[0].name == "another"
 
 
+def test_overrides_change_this_one_alone(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.toml")
+    assert find_policy(path, overrides=["tiers.a.timeout=5"]).tiers[0].timeout == 5
+    assert find_policy(path).tiers[0].timeout == 120
+
+
 def test_a_file_that_it_refers_to_counts_too(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.toml")
     prompt = tmp_path / "p.md"

@@ -5,22 +5,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 from cascade import (
     Answer,
+    Attempt,
     Call,
+    Cost,
     Engine,
     Message,
     Policy,
     Price,
+    Provider,
     Request,
     Result,
     Tier,
+    TokenLogprob,
+    ToolCall,
+    Usage,
     Verdict,
+    Verifier,
+    call_model,
     cascade,
     cascade_sync,
     provider,
+)
+from cascade.policies import (
+    PolicyFile,
+    find_policy,
+    find_policy_file,
+    load_policy,
+    load_policy_file,
+    policy_names,
 )
 from cascade.verifiers import JsonSchema, Judge, OneOf, SelfConfidence, Sql, verifier
 
@@ -45,6 +61,15 @@ class Own:
         return Verdict.abstain("never sure")
 
 
+async def by_model(request: Request, answer: Answer) -> Verdict:
+    reply, cost = await call_model("openai:gpt-5-mini", request.with_params(max_tokens=5))
+    assert_type(reply, Answer)
+    assert_type(cost, Cost)
+    return (
+        Verdict("accepted", cost=cost) if "yes" in reply.text else Verdict.reject("no", cost=cost)
+    )
+
+
 @provider("typing-own")
 class OwnProvider:
     def __init__(self, context: object) -> None:
@@ -52,7 +77,16 @@ class OwnProvider:
 
     async def complete(self, call: Call, /) -> Answer | None:
         call.on_delta("x")
-        return Answer("x")
+        return Answer(
+            "x",
+            tool_calls=(ToolCall("look_up", "{}"),),
+            usage=Usage(input_tokens=3, output_tokens=1),
+            logprobs=(TokenLogprob("x", -0.1),),
+        )
+
+
+own_verifier: Verifier = Own()
+own_provider: Provider = OwnProvider(None)
 
 
 def code(prompt: str) -> str | None:
@@ -66,10 +100,11 @@ policy = Policy(
         Tier("openai:gpt-5-mini", verify=JsonSchema(Invoice), timeout=10, repairs=1),
         Tier(["openai:a", "openai:b"], verify=short & SelfConfidence(), name="both"),
         Tier("openai:gpt-5", verify=asynchronous, price=Price(input=1.25, output=10)),
-        Tier(OwnProvider(None), verify=Own(), fallbacks=["openai:gpt-5"]),
+        Tier(own_provider, verify=own_verifier, fallbacks=["openai:gpt-5"]),
+        Tier("openai:e", verify=by_model, samples=3, on_abstain="accept"),
         Tier("openai:c", verify=(OneOf("a", "b") | ~Sql("sqlite")) & Judge("openai:d", rubric="r")),
     ],
-    start_after=[None, None, 0.8, 0.8, 0.8, 0],
+    start_after=[None, None, 0.8, 0.8, 0.8, None, 0],
     prefer="cheapest",
     grace=0.5,
 )
@@ -81,8 +116,29 @@ async def calls(messages: Sequence[Message]) -> None:
     await cascade(Path("p.toml"), messages, start="both", variables={"schema": "…"})
     assert_type(cascade_sync(policy, Request.of("prompt")), Result)
     async with Engine() as engine:
-        result = await engine.run(policy, "prompt", prefer="fastest")
-        assert_type(result.text, str)
-        assert_type(result.escalations, int)
-        for attempt in result.attempts:
-            assert_type(attempt.cost.low, float | None)
+        assert_type(await engine.run(policy, "prompt", prefer="fastest"), Result)
+
+
+def what_comes_back(result: Result) -> None:
+    assert_type(result.text, str)
+    assert_type(result.parsed, Any)
+    assert_type(result.verdict, Verdict | None)
+    assert_type(result.escalations, int)
+    assert_type(result.explain(), str)
+    assert_type(result.winner, Attempt)
+    for attempt in result.attempts:
+        assert_type(attempt.cost.low, float | None)
+        assert_type(attempt.time_to_first_token, float | None)
+    if result.answer.usage is not None:
+        assert_type(result.answer.usage.input_tokens, int | None)
+    for token in result.answer.logprobs or ():
+        assert_type(token, TokenLogprob)
+    for tool_call in result.answer.tool_calls:
+        assert_type(tool_call, ToolCall)
+
+
+assert_type(find_policy("extract", overrides=["deadline=5"]), Policy)
+assert_type(load_policy(Path("p.toml"), overrides=["deadline=5"]), Policy)
+assert_type(find_policy_file("extract"), PolicyFile)
+assert_type(load_policy_file("p.toml"), PolicyFile)
+names: Sequence[str] = policy_names()

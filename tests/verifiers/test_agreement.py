@@ -212,7 +212,7 @@ def test_the_threshold_can_be_set_by_the_tier() -> None:
 
 
 def test_in_a_cascade() -> None:
-    def small(prompt: str) -> str:
+    async def small(prompt: str) -> str:  # on the loop: the three take their turns in order
         return next(answers)
 
     def large(prompt: str) -> str:

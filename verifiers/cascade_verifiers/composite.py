@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Generator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any as Anything
 from typing import cast
+
+from msgspec.structs import replace
 
 from cascade.cost import FREE, total
 from cascade.errors import ConfigError

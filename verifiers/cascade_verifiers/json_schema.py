@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 from anyio import to_thread
+from msgspec.structs import replace
 
 from cascade.errors import ConfigError
 from cascade.types import Answer, Request

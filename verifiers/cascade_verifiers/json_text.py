@@ -41,12 +41,15 @@ def parse_json(text: str, *, control: bool = False) -> Any:
     """
     if not text:
         raise JsonTextError("the answer has no JSON: it is empty")
-    _check_depth(text)
+    # Nesting cannot be deeper than there are brackets: settles nearly every document at once.
+    if text.count("{") + text.count("[") > MAX_DEPTH:
+        _check_depth(text)
     if len(text) > MAX_DIGITS and _LONG_NUMBER.search(text):
         raise JsonTextError(f"the JSON has a number of more than {MAX_DIGITS} digits")
     try:
-        value = (_lenient if control else _strict).decode(text)
-        check_unicode(text, value)
+        value = _decoded(text, _lenient if control else _strict)
+        if not text.isascii() or "\\u" in text:
+            check_unicode(text, value)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno} column {error.colno}"
         reason = f"the answer is not valid JSON: {error.msg} at {place}"
@@ -59,10 +62,16 @@ def parse_json(text: str, *, control: bool = False) -> Any:
 TOO_DEEP = f"the JSON is nested more than {MAX_DEPTH} levels deep"
 
 
+def _decoded(text: str, decoder: json.JSONDecoder) -> Any:
+    # `decode` looks for white space on both sides, at the price of parsing a short document.
+    if text[0] in "{[":
+        value, end = decoder.raw_decode(text)
+        if end == len(text):
+            return value
+    return decoder.decode(text)
+
+
 def _check_depth(text: str) -> None:
-    # Nesting cannot be deeper than there are brackets: settles nearly every document at once.
-    if text.count("{") + text.count("[") <= MAX_DEPTH:
-        return
     depth = 0
     for token in _TOKEN.finditer(text):
         first = token[0][0]
@@ -80,12 +89,9 @@ def check_unicode(text: str, value: Any) -> None:
     Raises:
         JsonTextError: there is one.
     """
-    escaped = "\\u" in text
-    if not escaped and text.isascii():
-        return
     try:
         text.encode()
-        if escaped and ("\\ud" in text or "\\uD" in text):
+        if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise JsonTextError("the JSON has half of a surrogate pair in a string") from None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from anyio import create_task_group, move_on_after
+from msgspec.structs import replace
 
 from cascade.context import call_model_once, current_check, spending
 from cascade.cost import total

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Collection, Mapping
 from copy import copy
-from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
-from anyio import move_on_after
+from anyio import move_on_after, to_thread
+from msgspec.structs import replace
 
 from cascade.context import call_maker, current_check, spending
 from cascade.cost import total
@@ -36,6 +36,7 @@ INSTRUCTION = FORMS["percent"].instruction
 """What ``source="stated"`` adds to the prompt, in the form ``percent``."""
 
 MAX_CHARS = 100_000
+INLINE_CHARS = 20_000
 
 _T = TypeVar("_T")
 
@@ -160,10 +161,16 @@ class SelfConfidence(Composable):
         return changed
 
     def verify(self, request: Request, answer: Answer, /) -> Verdict | Awaitable[Verdict]:
-        """The verdict; an abstention where there is no confidence to read."""
+        """The verdict; awaitable where it asks the model, or goes to a worker thread.
+
+        An abstention where there is no confidence to read.
+        """
         if self.source == "p_true":
             return self._ask(request, answer)
-        return self._stated(answer) if self.source == "stated" else self._logprob(answer)
+        judge = self._stated if self.source == "stated" else self._logprob
+        if len(answer.text) + len(answer.logprobs or ()) > INLINE_CHARS:
+            return to_thread.run_sync(judge, answer, abandon_on_cancel=True)
+        return judge(answer)
 
     def _prepare(self, request: Request) -> Request:
         """The request, asking for a stated confidence or for log-probabilities."""

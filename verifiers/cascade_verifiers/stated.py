@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec.structs import replace
 
 from cascade.types import Message, Request
 from cascade_verifiers.json_text import JsonTextError, parse_json
@@ -25,7 +27,7 @@ WORDS: Mapping[str, float] = {
 """What a model may say with ``form="words"``, as raw scores. The numbers only put the words in
 their order, a little apart; a calibrator says what each is worth."""
 
-_MOST_JSON = 1_000_000
+_MOST_JSON = 250_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ downloaded and the server is started when a tier first needs them, before the at
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from cascade.errors import APIConnectionError, APIResponseError, LocalServerError
 from cascade.provider import Call, ProviderContext

@@ -71,7 +71,7 @@ def message(error: BaseException) -> str:
         case UnknownOptionError() if instead := _instead(str(error.token.keyword)):
             return f"Unknown option: {error.token.keyword}.{instead}"
         case UnusedCliTokensError():
-            return f"{error} Put a prompt of several words in quotes."
+            return f"{error} Put text of several words in quotes."
         case PromptError() if "variable" in error.message and "missing" in error.message:
             return f"{error} (here: --var NAME=VALUE or --var NAME=@FILE)"
         case CascadeError() | CycloptsError() | OutputError():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from cascade.errors import PromptError
@@ -27,6 +28,24 @@ def read_text(text: str, what: str) -> str:
         raise PromptError(f"{what}: {name!r} is not UTF-8 text") from None
     except OSError as error:
         raise PromptError(f"{what}: cannot read {name!r}: {error.strerror}") from None
+
+
+def read_pairs(given: Sequence[str], option: str, *, form: str) -> dict[str, str]:
+    """Each ``NAME=VALUE`` of an option that may be given several times.
+
+    Raises:
+        PromptError: one has no such form, or a name is given twice.
+    """
+    pairs: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            # The value may be a secret, so only what stands before it is shown.
+            raise PromptError(f"{option} {name!r}: write {form}")
+        if name in pairs:
+            raise PromptError(f"{option} {name}: given twice")
+        pairs[name] = value
+    return pairs
 
 
 def read_stdin(what: str = "prompt") -> str:

@@ -15,7 +15,7 @@ from cascade.policy import Policy
 from cascade.result import Result
 from cascade_policies.commands import errors
 from cascade_policies.commands.output import complain, say, show_attempts, working
-from cascade_policies.commands.read import read_stdin, read_text
+from cascade_policies.commands.read import read_pairs, read_stdin, read_text
 
 
 def run(
@@ -103,15 +103,8 @@ def _read_prompt(prompt: str | None) -> str:
 
 
 def _read_variables(given: Sequence[str]) -> dict[str, str]:
-    values: dict[str, str] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise PromptError(f"--var {text!r}: write NAME=VALUE or NAME=@FILE")
-        if name in values:
-            raise PromptError(f"--var {name}: given twice")
-        values[name] = read_text(value, f"--var {name}")
-    return values
+    pairs = read_pairs(given, "--var", form="NAME=VALUE or NAME=@FILE")
+    return {name: read_text(value, f"--var {name}") for name, value in pairs.items()}
 
 
 def _explain_failure(error: CallError) -> None:

@@ -12,7 +12,7 @@ from cascade.errors import ConfigError
 from cascade.types import Answer, Request
 from cascade.verdict import Verdict, Verifier
 from cascade_policies.commands.errors import ABSTAINED, ACCEPTED, NOT_ACCEPTED
-from cascade_policies.commands.read import read_stdin, read_text
+from cascade_policies.commands.read import read_pairs, read_stdin, read_text
 
 NO_REQUEST = "(no request was given)"
 
@@ -64,19 +64,11 @@ def verify(
 def _arguments(given: Sequence[str]) -> Mapping[str, Any]:
     from cascade_policies.overrides import read_value
 
-    values: dict[str, Any] = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            # The value may be a secret, so only what stands before it is shown.
-            raise ConfigError(f"--with {key!r}: write KEY=VALUE, like max_words=100")
-        if key in values:
-            raise ConfigError(f"--with {key}: given twice")
-        if value.startswith("@"):
-            values[key] = _file(value, key)
-        else:
-            values[key] = read_value(value)
-    return values
+    pairs = read_pairs(given, "--with", form="KEY=VALUE, like max_words=100")
+    return {
+        key: _file(value, key) if value.startswith("@") else read_value(value)
+        for key, value in pairs.items()
+    }
 
 
 def _file(value: str, key: str) -> Any:
