@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+from msgspec import Struct
 
 from cascade.bind import Target
 from cascade.cost import Cost
@@ -38,47 +39,26 @@ class HopelessAnswer(Exception):  # noqa: N818  (no error: a verdict that came e
         self.verdict = verdict
 
 
-class LiveAttempt:
+class LiveAttempt(Struct, eq=False):
     """What is known of a call beside what the state machine knows."""
 
-    __slots__ = (
-        "answer",
-        "begun",
-        "cancelled",
-        "chunks",
-        "clock",
-        "crash",
-        "error",
-        "first_at",
-        "next_look",
-        "prefix",
-        "request",
-        "scope",
-        "size",
-        "spent",
-        "target",
-        "verdict",
-        "whole",
-    )
-
-    def __init__(self, target: Target, request: Request, clock: Callable[[], float]) -> None:
-        self.target = target
-        self.request = request
-        self.clock = clock
-        self.begun: float | None = None
-        self.first_at: float | None = None
-        self.chunks: list[str] = []
-        self.size = 0
-        self.prefix: Callable[[str], Verdict | None] | None = None
-        self.next_look: float = FIRST_LOOK
-        self.answer: Answer | None = None
-        self.whole = True
-        self.verdict: Verdict | None = None
-        self.error: CascadeError | None = None
-        self.crash: BaseException | None = None
-        self.cancelled: CancelReason | None = None
-        self.spent: list[Cost] = []
-        self.scope: anyio.CancelScope | None = None
+    target: Target
+    request: Request
+    clock: Callable[[], float]
+    begun: float | None = None
+    first_at: float | None = None
+    chunks: list[str] = []
+    size: int = 0
+    prefix: Callable[[str], Verdict | None] | None = None
+    next_look: float = FIRST_LOOK
+    answer: Answer | None = None
+    whole: bool = True
+    verdict: Verdict | None = None
+    error: CascadeError | None = None
+    crash: BaseException | None = None
+    cancelled: CancelReason | None = None
+    spent: list[Cost] = []
+    scope: anyio.CancelScope | None = None
 
     def begin(self) -> Awaitable[Answer | None]:
         """Call the model: what its provider gives to be awaited, for `take`."""

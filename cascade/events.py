@@ -134,7 +134,7 @@ class Judged(Struct, frozen=True):
 
 @final
 class Elapsed(Struct, frozen=True):
-    """The time of the last `WakeAt` has come."""
+    """The state's ``wake`` has come."""
 
     at: float
 
@@ -192,13 +192,6 @@ class Cancel(Struct, frozen=True):
 
 
 @final
-class WakeAt(Struct, frozen=True):
-    """Send `Elapsed` at this time, instead of the time asked for before; infinite for never."""
-
-    at: float
-
-
-@final
 class Finish(Struct, frozen=True):
     """The call is over.
 
@@ -210,4 +203,4 @@ class Finish(Struct, frozen=True):
     attempt: int | None
 
 
-Action = Start | Judge | Cancel | WakeAt | Finish
+Action = Start | Judge | Cancel | Finish

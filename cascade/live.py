@@ -32,14 +32,12 @@ from cascade.events import (
     Elapsed,
     Event,
     Failed,
-    Finish,
     Held,
     Judge,
     Judged,
     Plan,
     Refused,
     Start,
-    WakeAt,
 )
 from cascade.standing import NEVER
 from cascade.state import State
@@ -167,6 +165,12 @@ class LiveCall:
             self._armed = self.state.wake
             self._backend.arm(self._timer, self._armed)
 
+    def _set_timer(self) -> None:
+        if self.state.finish is None:
+            self._arm()
+        elif self._timer is not None:
+            self._timer.cancel()  # wakes the caller's task, which keeps the timers
+
     def _elapsed(self) -> Elapsed:
         return Elapsed(self.clock())
 
@@ -224,12 +228,8 @@ class LiveCall:
                 attempt.cancelled = action.reason
                 if attempt.scope is not None:
                     attempt.scope.cancel()
-            elif self._tasks is None or self._timer is None:
-                pass  # a call that runs inline looks for itself
-            elif type(action) is WakeAt:
-                self._arm()
-            elif type(action) is Finish:
-                self._timer.cancel()  # wakes the caller's task, which keeps the timers
+        if self._tasks is not None:  # inline, the timer is looked at before it is waited for
+            self._set_timer()
         if self.on_end is not None:
             self._tell_ended()
         return jobs

@@ -37,7 +37,6 @@ from cascade.events import (
     Refused,
     Start,
     TierPlan,
-    WakeAt,
 )
 from cascade.result import Kind
 from cascade.standing import ALIVE, NEVER, AttemptState, Phase, Slot, TierState
@@ -55,7 +54,7 @@ class State:
         attempts: every attempt started so far; an attempt's id is its position here.
         finish: the `Finish` action once it was given, else None.
         escalations: how many tiers were started because those before were out.
-        wake: the time of the last `WakeAt`.
+        wake: when to send `Elapsed`; infinite for never. Look again after each event.
     """
 
     __slots__ = (
@@ -229,9 +228,7 @@ class State:
                     for attempt in slot.live:
                         if attempt.deadline < wake:
                             wake = attempt.deadline
-        if wake != self.wake:
-            self.wake = wake
-            self._actions.append(WakeAt(wake))
+        self.wake = wake
 
     def _expire(self) -> None:
         """Let every timer that is due count, the ones that end things first."""

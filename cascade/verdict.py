@@ -13,7 +13,7 @@ from cascade.errors import ConfigError
 from cascade.types import Answer, Request
 
 Outcome = Literal["accepted", "rejected", "abstained"]
-
+_OUTCOMES = ("accepted", "rejected", "abstained")
 
 CRASH = "check.crash"
 TOO_LATE = "check.timeout"
@@ -58,7 +58,7 @@ class Verdict(Struct, frozen=True):
     latency: float | None = None
 
     def __post_init__(self) -> None:
-        if self.outcome not in ("accepted", "rejected", "abstained"):
+        if self.outcome not in _OUTCOMES:
             raise ConfigError(f"a verdict is accepted, rejected or abstained; got {self.outcome!r}")
         # A NaN fails the comparison, as it should.
         if self.score is not None and not 0.0 <= self.score <= 1.0:

@@ -28,7 +28,6 @@ from cascade.events import (
     Refused,
     Start,
     TierPlan,
-    WakeAt,
 )
 from cascade.standing import ALIVE
 from cascade.state import State
@@ -117,8 +116,6 @@ class World:
                 self.judging.discard(action.attempt)
             case Finish():
                 self.finish = action
-            case WakeAt():
-                assert action.at > self.now
 
     def _started(self, start: Start) -> None:
         tier = self.plan.tiers[start.tier]
@@ -316,7 +313,8 @@ def test_a_repair_asks_again_only_those_whose_rejection_can_be_repaired() -> Non
 
 def test_a_replica_starts_when_due_and_the_slower_twin_is_cancelled() -> None:
     state = State(plan_of(TierPlan(replica_after=1.0)))
-    assert state.handle(Begin(0.0))[-1] == WakeAt(1.0)
+    state.handle(Begin(0.0))
+    assert state.wake == 1.0
     assert state.handle(Elapsed(1.0))[0] == Start(1, 0, 0, 0, "replica", None, math.inf)
     assert state.handle(Answered(1.5, 1)) == [Cancel(0, "replica"), Judge(0, (1,))]
 
@@ -324,8 +322,10 @@ def test_a_replica_starts_when_due_and_the_slower_twin_is_cancelled() -> None:
 def test_a_held_attempt_is_not_timed() -> None:
     state = State(plan_of(TierPlan(timeout=1.0)))
     state.handle(Begin(0.0))
-    assert state.handle(Held(0.0, 0)) == [WakeAt(math.inf)]
-    assert state.handle(Began(60.0, 0)) == [WakeAt(61.0)]
+    assert state.handle(Held(0.0, 0)) == []
+    assert state.wake == math.inf
+    assert state.handle(Began(60.0, 0)) == []
+    assert state.wake == 61.0
     assert state.handle(Elapsed(61.0))[0] == Cancel(0, "timeout")
 
 
