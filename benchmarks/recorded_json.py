@@ -24,7 +24,13 @@ from cascade.verifiers import Agreement, JsonSchema, ToolCalls
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[1]
-FILES = {"bfcl": "bfcl", "zeroeval": "zeroeval_gsm", "spider": "spider_dev"}
+FILES = {
+    "bfcl": "bfcl",
+    "drift": "llmdrift_prime",
+    "routellm": "routellm_gsm8k",
+    "spider": "spider_dev",
+    "zeroeval": "zeroeval_gsm",
+}
 REQUEST = Request.of("a recorded prompt")
 AST = ("simple", "multiple_function", "parallel_function", "parallel_multiple_function")
 REASONED = {
@@ -38,22 +44,28 @@ CHEAP = ("gemini-1.5-flash", "gpt-4o-mini-2024-07-18")
 
 @dataclass(slots=True)
 class Tally:
-    """What became of right and wrong answers, and how long judging them took."""
+    """What became of right and wrong answers, and how long judging them took.
+
+    Kept is a right answer that is not rejected, caught a wrong one that is.
+    """
 
     kept: int = 0
     right: int = 0
     caught: int = 0
     wrong: int = 0
-    seconds: float = 0.0
-    timed: int = 0
+    abstained: int = 0
+    seconds: list[float] = field(default_factory=list)
 
     def add(self, right: bool, verdict: Verdict) -> None:
         """Count one verdict."""
-        assert verdict.outcome != "abstained", verdict.reason
+        # That it cannot tell is an answer of some verifiers; that one broke is none.
+        assert not verdict.code.startswith("check."), verdict.reason
+        rejected = verdict.outcome == "rejected"
         self.right += right
         self.wrong += not right
-        self.kept += right and verdict.accepted
-        self.caught += not right and not verdict.accepted
+        self.kept += right and not rejected
+        self.caught += not right and rejected
+        self.abstained += verdict.outcome == "abstained"
 
 
 @dataclass(slots=True)
@@ -82,9 +94,8 @@ class Board:
     async def timed(self, verifier: str, model: str, found: T | Awaitable[T], began: float) -> T:
         """What was found, waited for; the time since it began goes to the tally."""
         got = cast(T, await found if inspect.isawaitable(found) else found)
-        tally = self.tallies.setdefault((verifier, model), Tally())
-        tally.seconds += time.perf_counter() - began
-        tally.timed += 1
+        took = time.perf_counter() - began
+        self.tallies.setdefault((verifier, model), Tally()).seconds.append(took)
         return got
 
     async def agree(
@@ -110,13 +121,17 @@ def data() -> Path:
     return Path(os.environ.get("CASCADE_DATA") or ROOT.parent / "shared" / "data")
 
 
-def rows(name: str, limit: int | None) -> Iterator[dict[str, Any]]:
-    """The rows of one set that count, with progress on a terminal and nothing in a log."""
+def rows(name: str, limit: int | None, *, every: bool = False) -> Iterator[dict[str, Any]]:
+    """The rows of one set that count, with progress on a terminal and nothing in a log.
+
+    Those of other languages than Python and of empty databases do not, unless ``every`` does.
+    """
     done = 0
     with gzip.open(data() / f"{FILES[name]}.jsonl.gz", "rt", encoding="utf-8") as file:
         for line in file:
             row = json.loads(line)
-            if row.get("category", "simple") not in AST or not row.get("db_populated", True):
+            counts = row.get("category", "simple") in AST and row.get("db_populated", True)
+            if not counts and not every:
                 continue
             if done == limit:
                 break

@@ -1,12 +1,13 @@
 """How well verifiers tell right answers from wrong ones, on recorded answers of real models.
 
-    python -m benchmarks.verifiers [bfcl] [zeroeval] [spider] [--json] [--limit N]
+    python -m benchmarks.verifiers [bfcl] [zeroeval] [spider] [rules] [--json] [--limit N]
 
 Reads the recorded data at ``$CASCADE_DATA`` (by default ``../shared/data`` from the project's
 root); without them the exit code is 2. No model is called. One line a verifier and model: the rows
-judged, the share of right answers kept (accepted) and of wrong ones caught (rejected), each with
-its 95% Wilson interval; ``all`` is all models together, whose answers to one prompt are not
-independent. ``ms`` is the mean time of a verdict, with one at a time and warm worker processes.
+judged, the share of right answers kept (not rejected) and of wrong ones caught (rejected), each
+with its 95% Wilson interval, and the share of all that it abstains on, if any; ``all`` is all
+models together, whose answers to one prompt are not independent. ``ms`` is the median time of
+a verdict, with one at a time and warm worker processes.
 
 bfcl       `ToolCalls` on the Python-AST categories: as BFCL reads calls (no code fences), and as by
            default
@@ -15,6 +16,10 @@ zeroeval   `JsonSchema` on ``{reasoning, answer}``, by default and with ``contro
            does not get fails the run); `Agreement` of two models
 spider     `Sql`: every rung, of which those from ``explain`` on are without ``catalogue``, on the
            databases that have rows; equal queries are judged once. `Agreement` of CodeS models
+rules      `Finished`, `NoPlaceholder` and `NotRefusal` on all answers of all sets; `Language` where
+           they are prose, `Number` on ZeroEval's ``answer``, `PythonSyntax` on one in four rows
+           of BFCL's Python calls, `Grounded` on the arguments of those that `ToolCalls` accepts.
+           Models of which a rule rejects nothing are in ``--json`` only
 
 `Agreement` is also measured as a cascade: the first answer that it accepts is the answer, and a
 question where it accepts none goes to a larger model (escalated). Its kept and caught are of the
@@ -29,12 +34,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import anyio
 
 from benchmarks.library import wilson
 from benchmarks.recorded_json import FILES, REQUEST, Board, Tally, bfcl, data, rows, zeroeval
+from benchmarks.recorded_rules import RULES, rules
 from cascade import Answer
 from cascade.verdict import Verdict
 from cascade.verifiers import Agreement, Sql
@@ -56,11 +63,13 @@ async def spider(limit: int | None) -> Board:
             path = data() / "spider_dbs" / f"{db}.sqlite"
             checks[db] = {rung: sql(rung, path) for rung in RUNGS}
             whole = Agreement("sql", database=path, threshold=1.0)
+            rich = Agreement("sql", database=path, threshold=1.0, not_empty=True)
             loose = Agreement("sql", database=path, threshold=1.0, columns="any")
             ast = Agreement("sql_ast", dialect="sqlite", threshold=1.0)
             most = Agreement("sql", database=path, threshold=0.6)
             votes[db] = [
                 ("Agreement sql", whole, CODES[:2]),
+                ("Agreement sql, not_empty", rich, CODES[:2]),
                 ("Agreement sql, columns=any", loose, CODES[:2]),
                 ("Agreement sql_ast", ast, CODES[:2]),
                 ("Agreement sql, 2 of 3", most, CODES),
@@ -80,6 +89,9 @@ async def spider(limit: int | None) -> Board:
         for name, vote, cheap in votes[db]:
             await board.agree(name, vote, row, cheap, DAIL)
     return board
+
+
+SETS = {"bfcl": bfcl, "zeroeval": zeroeval, "spider": spider, "rules": rules}
 
 
 def sql(rung: str, path: Path) -> Sql:
@@ -118,7 +130,8 @@ def summary(board: Board) -> dict[str, Any]:
                 "rows": tally.right + tally.wrong,
                 "kept": share(tally.kept, tally.right),
                 "caught": share(tally.caught, tally.wrong),
-                "ms": tally.seconds / tally.timed * 1e3 if tally.timed else None,
+                "abstained": share(tally.abstained, tally.right + tally.wrong),
+                "ms": median(tally.seconds) * 1e3 if tally.seconds else None,
             }
             for (verifier, model), tally in sorted(board.tallies.items(), key=place)
         ],
@@ -141,10 +154,13 @@ def table(name: str, found: dict[str, Any]) -> str:
     """One set for people."""
     lines = [f"{name}\n  {'verifier':<27} {'model':<40} {'rows':>6}  {'kept':<33} caught"]
     for row in found["verifiers"]:
-        ms = "" if row["ms"] is None else f"  {row['ms']:.2f} ms"
+        if name == "rules" and row["model"] != "all" and not rejections(row):
+            continue
+        ms = "" if row["ms"] is None else f"  {row['ms']:.3f} ms"
+        unsure = f"  abstains {cell(row['abstained'])}" if row["abstained"]["hits"] else ""
         lines.append(
             f"  {row['verifier']:<27} {row['model']:<40} {row['rows']:>6}  "
-            f"{cell(row['kept']):<33} {cell(row['caught'])}{ms}"
+            f"{cell(row['kept']):<33} {cell(row['caught'])}{unsure}{ms}"
         )
     for row in found["cascades"]:
         lines.append(f"  {row['verifier']}, {row['models']}: {row['rows']} rows")
@@ -152,6 +168,12 @@ def table(name: str, found: dict[str, Any]) -> str:
             lines.append(f"    {what.replace('_', ' '):<13} {cell(row[what])}")
     lines += [f"  {what}: {n:,}" for what, n in found["notes"].items()]
     return "\n".join(lines)
+
+
+def rejections(row: dict[str, Any]) -> int:
+    """How many answers a verifier rejects."""
+    kept, caught = row["kept"], row["caught"]
+    return int(kept["of"] - kept["hits"] + caught["hits"])
 
 
 def cell(found: dict[str, Any]) -> str:
@@ -165,26 +187,26 @@ def cell(found: dict[str, Any]) -> str:
 def main() -> int:
     """Measure and print; 2 when there are no recorded data."""
     parser = argparse.ArgumentParser(description="Verifiers on recorded answers.")
-    parser.add_argument("sets", nargs="*", metavar="SET", help=f"{', '.join(FILES)}; default all")
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"{', '.join(SETS)}; default all")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--limit", type=int, help="the first rows of each set only, for a check")
     options = parser.parse_args()
-    sets = options.sets or list(FILES)
-    if unknown := set(sets) - set(FILES):
-        parser.error(f"no set {', '.join(sorted(unknown))}: give {', '.join(FILES)}")
+    sets = options.sets or list(SETS)
+    if unknown := set(sets) - set(SETS):
+        parser.error(f"no set {', '.join(sorted(unknown))}: give {', '.join(SETS)}")
     if options.limit is not None and options.limit < 1:
         parser.error("--limit needs a number above 0")
-    needed = [data() / f"{FILES[name]}.jsonl.gz" for name in sets]
+    files = [file for name in sets for file in (RULES if name == "rules" else (name,))]
+    needed = [data() / f"{FILES[file]}.jsonl.gz" for file in files]
     needed += [data() / "spider_dbs"] if "spider" in sets else []
     for path in needed:
         if not path.exists():
             print(f"no recorded data at {path}: set CASCADE_DATA to their folder", file=sys.stderr)
             return 2
-    run = {"bfcl": bfcl, "zeroeval": zeroeval, "spider": spider}
     found: dict[str, Any] = {}
     began = time.perf_counter()
     for name in dict.fromkeys(sets):
-        found[name] = summary(anyio.run(run[name], options.limit))
+        found[name] = summary(anyio.run(SETS[name], options.limit))
         if not options.json:
             print(table(name, found[name]), flush=True)
     if options.json:

@@ -9,9 +9,12 @@ import sys
 import msgspec
 import pytest
 
-from benchmarks import library, overhead
+from benchmarks import library, overhead, sql_speed, verifiers
 from benchmarks.golden import GoldenRow, is_right, query, read_golden
+from benchmarks.recorded_json import Board
+from benchmarks.recorded_rules import judged
 from cascade import Answer, Request
+from cascade.verdict import Verdict
 from cascade_policies.search import LIBRARY, find_policy
 
 LABELS = {"billing", "technical", "account"}
@@ -235,4 +238,86 @@ class TestOverhead:
         assert head.split()[0:3] == ["in", "flight", "bare"]
         assert line.split() == [
             "32", "200", "µs", "300", "µs", "1.50x", "100", "µs", "(90", "to", "120)"
+        ]  # fmt: skip
+
+
+class TestVerifiers:
+    """What is counted of verdicts on recorded answers, made up here."""
+
+    def board(self) -> Board:
+        board = Board()
+        accept, reject = Verdict.accept(), Verdict.reject("no", code="x")
+        for model, right, verdict in (
+            ("good", True, accept),
+            ("good", True, Verdict.abstain("unclear", code="x.unclear")),
+            ("bad", True, reject),
+            ("bad", False, reject),
+            ("bad", False, accept),
+        ):
+            board.add("Rule, set", model, right, verdict)
+        board.tallies["Rule, set", "all"].seconds = [0.001, 0.002, 0.5]
+        return board
+
+    def test_an_abstention_is_no_rejection_and_all_comes_last(self) -> None:
+        good, bad, whole = sorted(
+            verifiers.summary(self.board())["verifiers"], key=lambda row: -len(row["model"])
+        )
+        assert [row["model"] for row in (good, bad, whole)] == ["good", "bad", "all"]
+        assert (whole["rows"], whole["kept"]["hits"], whole["kept"]["of"]) == (5, 2, 3)
+        assert (whole["caught"]["hits"], whole["caught"]["of"]) == (1, 2)
+        assert whole["abstained"]["hits"] == good["abstained"]["hits"] == 1
+        assert whole["ms"] == 2.0
+        assert good["caught"]["share"] is None
+
+    def test_models_of_which_nothing_is_rejected_are_left_out_of_the_rules(self) -> None:
+        found = verifiers.summary(self.board())
+        lines = verifiers.table("rules", found).splitlines()
+        assert [line.split()[2] for line in lines[2:]] == ["bad", "all"]
+        assert "abstains 1/5 20.0%" in lines[-1]
+        assert len(verifiers.table("spider", found).splitlines()) == len(lines) + 1
+
+    def test_a_verdict_that_never_came_is_not_counted(self) -> None:
+        with pytest.raises(AssertionError, match="too slow"):
+            self.board().add("v", "m", True, Verdict.abstain("too slow", code="check.timeout"))
+
+    def test_a_rule_is_put_to_the_text_it_is_for(self) -> None:
+        tool = {"name": "f", "parameters": {"type": "object", "properties": {"a": {}}}}
+        row = {"category": "simple", "functions": [tool]}
+        said = {"output": "[f(a=1)]", "answer": "18"}
+        assert judged("Number", row, said) == "18"
+        assert judged("Finished", row, said) == judged("PythonSyntax", row, said) == "[f(a=1)]"
+        assert judged("Grounded", row, said) == '[{"a": 1}]'
+        assert judged("Grounded", row, {"output": "f("}) is None
+        assert judged("PythonSyntax", {**row, "category": "java"}, said) is None
+        assert judged("Finished", row, {"output": [{"f": {}}]}) is None
+
+
+class TestSqlSpeed:
+    """The queries of the SQL benchmark, and its exit code."""
+
+    def test_every_query_is_accepted_without_a_worker(self) -> None:
+        assert all(sql_speed.accepts(check, text) for check, text in sql_speed.shop())
+        (check, _), *_ = sql_speed.shop()
+        assert not sql_speed.accepts(check, "SELECT missing FROM customers")
+
+    def test_what_is_rejected_is_not_timed(self) -> None:
+        (check, _), *_ = sql_speed.shop()
+        with pytest.raises(SystemExit, match="no timing"):
+            sql_speed.measure("x", [(check, "SELECT missing FROM customers")], 1)
+
+    @pytest.mark.parametrize(("limit", "code"), [("1.3", 0), ("1.2", 1)])
+    def test_the_limit_is_on_the_median(
+        self, monkeypatch: pytest.MonkeyPatch, limit: str, code: int
+    ) -> None:
+        row = sql_speed.Row("shop", 10, 5, 200.0, 250.0, (1.1, 1.25, 1.5))
+        monkeypatch.setattr(sql_speed, "measure", lambda *_: row)
+        monkeypatch.setenv("CASCADE_DATA", "/nowhere")
+        monkeypatch.setattr(sys, "argv", ["sql_speed", "--quick", "--max-ratio", limit])
+        assert sql_speed.main() == code
+
+    def test_the_table_shows_the_quartiles(self) -> None:
+        row = sql_speed.Row("shop", 10, 5, 200.0, 250.0, (1.1, 1.25, 1.5))
+        (_, line) = sql_speed.table([row]).splitlines()
+        assert line.split() == [
+            "shop", "10", "200", "µs", "250", "µs", "1.250", "(1.100", "to", "1.500)"
         ]  # fmt: skip

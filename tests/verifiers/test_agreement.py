@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade import Engine, Policy, Tier, cascade
@@ -182,6 +182,22 @@ def test_sql_is_compared_by_results(base: Path) -> None:
     anyio.run(main)
 
 
+@pytest.mark.parametrize("not_empty", [False, True])
+def test_two_empty_results_agree_unless_a_result_must_have_a_row(
+    base: Path, not_empty: bool
+) -> None:
+    agreement = Agreement("sql", database=base, threshold=1.0, not_empty=not_empty)
+    none = [Answer("SELECT a FROM t WHERE a < 0"), Answer("SELECT b FROM t WHERE 0")]
+    some = [Answer("SELECT a FROM t WHERE a = 7"), Answer("SELECT 7")]
+
+    async def main() -> None:
+        for answers, agree in ((none, not not_empty), (some, True)):
+            found = agreement.verify_group(REQUEST, answers)
+            assert [v.accepted for v in await found] == [agree, agree]  # type: ignore[misc]
+
+    anyio.run(main)
+
+
 def test_hostile_answers() -> None:
     hostile = [
         "a" * 10_000_000, "[" * 100_000, "9" * 90_000, "1," * 45_000, "\ud800", "\0", "-" * 90_000,
@@ -235,6 +251,7 @@ def winner(votes: list[str | None], k: int, threshold: float) -> str | None:
                  if verdict.accepted), None)  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(keys, max_size=5), st.integers(2, 5), st.sampled_from([0.2, 0.4, 0.501, 0.6, 1.0]))
 def test_settled_is_exactly_when_no_rest_changes_the_winner(
     votes: list[str | None], k: int, threshold: float

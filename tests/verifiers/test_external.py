@@ -115,8 +115,19 @@ async def test_a_command_that_fails() -> None:
     assert (await ask(python(code))).outcome == "abstained"
 
 
+async def test_what_is_too_long_is_not_sent(tmp_path: Path) -> None:
+    called = tmp_path / "called"
+    command = python(f"open({str(called)!r}, 'w')")
+    call = ToolCall("f", "x" * 600_000)
+    for answer in (Answer("x" * 1_000_001), Answer("x" * 600_000, tool_calls=(call,))):
+        for verifier in (command, Http("http://127.0.0.1:1/")):
+            verdict = await cast("Awaitable[Verdict]", verifier.verify(REQUEST, answer))
+            assert (verdict.outcome, verdict.code) == ("abstained", "external.answer_too_long")
+    assert not called.exists()
+
+
 async def test_a_command_need_not_read(tmp_path: Path) -> None:
-    verdict = await ask(python('print(\'{"outcome": "accepted"}\')'), "x" * 10_000_000)
+    verdict = await ask(python('print(\'{"outcome": "accepted"}\')'), "x" * 1_000_000)
     assert verdict.accepted
     folder = tmp_path / "not a program"
     folder.write_text("no\n")

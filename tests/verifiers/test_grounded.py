@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from cascade.errors import ConfigError
 from cascade.types import Answer, Request
 from cascade.verdict import Verdict
+from cascade_verifiers.claims import claims
 from cascade_verifiers.grounded import Grounded
-from cascade_verifiers.source_text import SourceText
+from cascade_verifiers.source_text import SourceText, normal
 
 SOURCE = """Invoice No. A-17 of March 5, 2024
 Bill to:  ACME\u00a0Corp\u2019s  Zürich office
@@ -201,3 +202,22 @@ def test_form_is_checked() -> None:
         Grounded(form="prosa")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="would do nothing"):
         Grounded(["a"], form="prose")
+
+
+def test_what_stands_across_the_pieces_that_a_text_is_read_in_is_found() -> None:
+    for lead in range(4_980, 5_002):
+        text = "x" * (lead - 100) + " " * 100 + "on 5 March 2024 Ada e\u0301lan paid 1,234.50 €"
+        source = SourceText(text)
+        assert source.has("5 March 2024")
+        assert source.has("Ada élan paid")
+        assert source.has(1234.5)
+    for lead in range(19_980, 20_001):
+        text = "x " * (lead // 2) + "y" * (lead % 2) + ' "one two" 31.12.2024 and 77'
+        assert SourceText(text).has("2024-12-31")
+        shown = [shown for shown, _ in claims(text, SourceText("nothing"))]
+        assert shown == ['"one two"', "31.12.2024", "77"]
+
+
+@given(st.text(" \n\u00a0ab1", max_size=40))
+def test_a_long_text_is_normalised_as_a_short_one(text: str) -> None:
+    assert normal("word " * 1_000 + text) == " ".join(f"{'word ' * 1_000}{text}".split())

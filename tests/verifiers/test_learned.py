@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import inspect
 import json
 import math
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +23,7 @@ from cascade import Engine, Policy, Tier
 from cascade.errors import ConfigError
 from cascade.testing import Scripted, ScriptedModel
 from cascade.types import Answer, Request, TokenLogprob, ToolCall
+from cascade.verdict import Verdict
 from cascade_verifiers import features
 from cascade_verifiers.learned import Learned, fit_learned
 
@@ -44,19 +47,27 @@ def rows(count: int = 120) -> list[Row]:
     return found
 
 
+def judged(learned: Learned, answer: Answer) -> Verdict:
+    async def run() -> Verdict:
+        found = learned.verify(REQUEST, answer)
+        return await found if inspect.isawaitable(found) else found
+
+    return anyio.run(run)
+
+
 @pytest.fixture(scope="module")
 def learned() -> Learned:
     return fit_learned(rows(), strength=0.1)
 
 
 def test_it_tells_right_from_wrong(learned: Learned) -> None:
-    right = learned.verify(REQUEST, Answer("12 * 4 = 48, so 48."))
-    wrong = learned.verify(REQUEST, Answer("12 * 4 = 45, so 45."))
+    right = judged(learned, Answer("12 * 4 = 48, so 48."))
+    wrong = judged(learned, Answer("12 * 4 = 45, so 45."))
     assert right.score is not None
     assert wrong.score is not None
     assert right.score > 0.5 > wrong.score
     assert (right.outcome, wrong.outcome, wrong.code) == ("accepted", "rejected", "learned.low")
-    assert learned.with_threshold(0.0).verify(REQUEST, Answer("x")).accepted
+    assert judged(learned.with_threshold(0.0), Answer("x")).accepted
     assert learned.threshold == 0.5
 
 
@@ -154,7 +165,7 @@ def test_log_probabilities_when_trained_with_them() -> None:
     learned = fit_learned(map(with_logs, rows()), logprobs=True)
     prepare: Any = learned.prepare
     assert prepare(REQUEST).params == {"logprobs": True}
-    without = learned.verify(REQUEST, Answer("48"))
+    without = judged(learned, Answer("48"))
     assert (without.outcome, without.code) == ("abstained", "learned.no_logprobs")
     sure = Answer("48", logprobs=(TokenLogprob("48", -0.01),))
     unsure = Answer("48", logprobs=(TokenLogprob("48", -math.inf),))
@@ -253,7 +264,7 @@ def test_any_text_has_finite_features(text: str, prompt: str) -> None:
 )  # fmt: skip
 def test_hostile_answers_take_little_time(learned: Learned, text: str) -> None:
     began = perf_counter()
-    assert learned.verify(REQUEST, Answer(text)).score is not None
+    assert judged(learned, Answer(text)).score is not None
     assert perf_counter() - began < 2
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable
 from time import perf_counter
 from typing import Any, cast
 
+import anyio
 import pytest
 
 from cascade.errors import ConfigError
@@ -20,6 +22,12 @@ REQUEST = Request.of("a question")
 
 def ask(verifier: Any, text: str) -> Verdict:
     verdict = verifier.verify(REQUEST, Answer(text))
+    if inspect.isawaitable(verdict):
+
+        async def run() -> Any:
+            return await verdict
+
+        verdict = anyio.run(run)
     assert isinstance(verdict, Verdict)
     return verdict
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from typing import Any
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +27,11 @@ REQUEST = Request.of("a question")
 
 
 def judged(verifier: Any, answer: Answer) -> Verdict:
-    verdict = verifier.verify(REQUEST, answer)
+    async def run() -> Any:
+        found = verifier.verify(REQUEST, answer)
+        return await found if inspect.isawaitable(found) else found
+
+    verdict = anyio.run(run)
     assert isinstance(verdict, Verdict)
     return verdict
 

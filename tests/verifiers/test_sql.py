@@ -158,3 +158,20 @@ def test_what_is_accepted_for_sqlite_only_reads_there(parts: list[str]) -> None:
         assert not base.in_transaction
         assert base.execute("SELECT count(*) FROM t").fetchall() == [(0,)]
     base.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "inline"),
+    [
+        ("SELECT a FROM t", True),
+        ("SELECT 'a' || " + "long_name_of_a_column || " * 30 + "'b' FROM t", True),
+        ("SELECT " + "a," * 130 + "a FROM t", False),  # many tokens
+        ("SELECT a" + "[1]" * 9, False),  # sqlglot takes quadratic time for a chain of indexes
+        ("SELECT '" + "a" * 1_000 + "'", False),
+    ],
+)
+def test_what_takes_long_to_parse_leaves_the_loop(text: str, inline: bool) -> None:
+    found = Sql().verify(REQUEST, Answer(text))
+    assert isinstance(found, Verdict) is inline
+    if not isinstance(found, Verdict):
+        found.close()  # type: ignore[attr-defined]  # a coroutine that is not run

@@ -56,6 +56,7 @@ class Agreement(Composable):
         ordered: for ``"sql"``: whether the order of rows counts.
         columns: for ``"sql"``: ``"any"`` lets columns stand in any order.
         tolerance: for ``"sql"``: relative difference that numbers may have.
+        not_empty: for ``"sql"``: whether a query that gives no rows has no vote.
         timeout: for ``"sql"``: seconds the database may take for one query.
         max_rows: for ``"sql"``: queries with more rows do not vote.
         memory_mb: for ``"sql"``: megabytes a query may take.
@@ -75,6 +76,7 @@ class Agreement(Composable):
         ordered: bool | None = None,
         columns: Literal["given", "any"] | None = None,
         tolerance: float | None = None,
+        not_empty: bool | None = None,
         timeout: float | None = None,
         max_rows: int | None = None,
         memory_mb: int | None = None,
@@ -86,8 +88,8 @@ class Agreement(Composable):
         self.threshold = _share(threshold)
         given: dict[str, Any] = {
             "field": field, "database": database, "dialect": dialect, "ordered": ordered,
-            "columns": columns, "tolerance": tolerance, "timeout": timeout, "max_rows": max_rows,
-            "memory_mb": memory_mb,
+            "columns": columns, "tolerance": tolerance, "not_empty": not_empty, "timeout": timeout,
+            "max_rows": max_rows, "memory_mb": memory_mb,
         }  # fmt: skip
         settings = {name: value for name, value in given.items() if value is not None}
         kind = by if isinstance(by, str) else "function"
@@ -235,7 +237,9 @@ def _share(threshold: float) -> float:
     return threshold
 
 
-_SQL = ("database", "ordered", "columns", "tolerance", "timeout", "max_rows", "memory_mb")
+_SQL = (
+    "database", "ordered", "columns", "tolerance", "not_empty", "timeout", "max_rows", "memory_mb"
+)  # fmt: skip
 _TAKEN: Mapping[str, tuple[str, ...]] = {
     "text": ("field",),
     "number": ("field",),

@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from cascade.types import TokenLogprob
-from cascade_verifiers.extract import MAX_CHARS, fences, json_text
+from cascade_verifiers.extract import fences, json_text
 from cascade_verifiers.stated import without_confidence
 
 Aggregate = Literal["geometric", "mean", "min", "product", "quantile"]
+
+MAX_CHARS = 250_000
+"""Of longer answers everything is the answer."""
 
 AGGREGATES = ("geometric", "mean", "min", "product", "quantile")
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from cascade_verifiers.source_text import SourceText, normal, read_dates, read_numbers
+from cascade_verifiers.source_text import (
+    SourceText,
+    normal,
+    read_dates,
+    read_numbers,
+    scan,
+    without,
+)
 
 _LIST_MARK = re.compile(r"^[ \t>*_#]{0,10}(?:\(?\d{1,3}[.)]|\[\d{1,3}\])(?=\s)", re.MULTILINE)
 _STEP = re.compile(r"\bstep \d{1,3}\b")
@@ -17,10 +24,10 @@ _AROUND = " .,;:!?-'"
 
 def claims(text: str, source: SourceText) -> Iterator[tuple[str, bool]]:
     """Each quotation, date and number of ``text``, and whether it stands in the source."""
-    text = _STEP.sub(" ", normal(_LIST_MARK.sub(" ", text)))
+    text = without(_STEP, normal(without(_LIST_MARK, text)))
     rest: list[str] = []
     position = 0
-    for quoted in _QUOTED.finditer(text):
+    for quoted in scan(_QUOTED, text):
         rest.append(text[position : quoted.start()])
         position = quoted.end()
         said = quoted[1] or quoted[2]

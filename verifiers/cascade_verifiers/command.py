@@ -14,7 +14,7 @@ from cascade.types import Answer, Request
 from cascade.verdict import Verdict
 from cascade.verify import CostClass
 from cascade_verifiers.composable import Composable
-from cascade_verifiers.external import MAX_BYTES, TIMEOUT, check_limits, decode, encode
+from cascade_verifiers.external import MAX_BYTES, TIMEOUT, check_limits, decode, encode, too_long
 from cascade_verifiers.program import run_program
 
 
@@ -60,6 +60,8 @@ class Command(Composable):
 
     async def verify(self, request: Request, answer: Answer, /) -> Verdict:
         """The program's verdict; an abstention with the reason when there is none."""
+        if (unsent := too_long(answer)) is not None:
+            return unsent
         with anyio.move_on_after(self.timeout):
             sent = await encode(request, answer)
             return await self._run(sent)

@@ -17,6 +17,7 @@ from anyio import to_thread
 from cascade.errors import ConfigError
 from cascade.types import Answer, Message, Request, ToolCall
 from cascade.verdict import Verdict
+from cascade_verifiers.extract import MAX_CHARS
 
 TIMEOUT = 10.0
 MAX_BYTES = 1_000_000
@@ -31,6 +32,15 @@ class _Reply(msgspec.Struct, forbid_unknown_fields=True):
     repairable: bool = False
     parsed: Any = None
     text: str | None = None
+
+
+def too_long(answer: Answer) -> Verdict | None:
+    """The abstention on an answer that is too long to be sent; else None."""
+    size = len(answer.text) + sum(len(call.arguments) for call in answer.tool_calls)
+    if size <= MAX_CHARS:
+        return None
+    reason = f"the answer is longer than {MAX_CHARS:,} characters"
+    return Verdict.abstain(reason, code="external.answer_too_long")
 
 
 async def encode(request: Request, answer: Answer) -> bytes:

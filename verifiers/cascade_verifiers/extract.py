@@ -19,7 +19,7 @@ _OPENING = re.compile(r'\{\s*["}]|\[\s*[\[\]{"\-0-9tfn]')
 # An answer that begins with its JSON, bare or in a fence that opens at once. An array of numbers
 # could be a citation, as in "[1] says".
 _BEGINS = re.compile(
-    r'(?:(?:`{3,}|~{3,})[ \t]*[A-Za-z0-9+-]*[ \t\r]*\n\s*)?(\{\s*["}]|\[\s*[{\["\]])'
+    r'(?:(?:`{3,}+|~{3,}+)[ \t]*[A-Za-z0-9+-]*[ \t\r]*\n\s*)?(\{\s*["}]|\[\s*[{\["\]])'
 )
 _MAY_HOLD_JSON = re.compile(r"[{\[]|```|~~~")
 _SCALAR = re.compile(r'["\-0-9]|(?:true|false|null)\b')

@@ -12,10 +12,11 @@ from cascade.types import Answer, Request
 from cascade.verdict import Verdict
 from cascade_verifiers.algebra import Composable
 from cascade_verifiers.claims import claims
-from cascade_verifiers.extract import MAX_CHARS, json_text
+from cascade_verifiers.extract import json_text
 from cascade_verifiers.json_text import JsonTextError, parse_json
 from cascade_verifiers.source_text import SourceText
 
+MAX_CHARS = 250_000
 INLINE_CHARS = 4_000
 MAX_VALUES = 1_000
 MAX_SOURCE_CHARS = 2_000_000

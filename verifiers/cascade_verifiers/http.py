@@ -16,7 +16,7 @@ from cascade.types import Answer, Request
 from cascade.verdict import Verdict
 from cascade.verify import CostClass
 from cascade_verifiers.composable import Composable
-from cascade_verifiers.external import MAX_BYTES, TIMEOUT, check_limits, decode, encode
+from cascade_verifiers.external import MAX_BYTES, TIMEOUT, check_limits, decode, encode, too_long
 
 _SECRET_NAME = re.compile("key|token|secret|passw|sig", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -63,6 +63,8 @@ class Http(Composable):
 
     async def verify(self, request: Request, answer: Answer, /) -> Verdict:
         """The endpoint's verdict; an abstention with the reason when there is none."""
+        if (unsent := too_long(answer)) is not None:
+            return unsent
         check = current_check.get()
         with anyio.move_on_after(self.timeout):
             sent = await encode(request, answer)

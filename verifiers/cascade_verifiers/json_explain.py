@@ -24,6 +24,7 @@ _MAX_SENTENCE = 200
 _MAX_VALUE = 60
 _MAX_SENTENCES = 3
 _MAX_ERRORS = 20
+_LONG_BITS = 200
 
 Keyword = Callable[[Any, Any, Any, Any], Iterable[Any] | None]
 
@@ -216,9 +217,12 @@ class _Array(list[Any]):
 
 
 class _Number(int):
+    """A number whose digits would take quadratic time to print."""
+
+    __slots__ = ()
+
     def __repr__(self) -> str:
-        # Not before knowing that it is short: digits take quadratic time.
-        return int.__repr__(self) if self.bit_length() < 200 else "the number"
+        return "the number"
 
 
 def _printing_short(value: Any) -> Any:
@@ -228,7 +232,7 @@ def _printing_short(value: Any) -> Any:
         return _Object((key, _printing_short(item)) for key, item in value.items())
     if isinstance(value, list):
         return _Array(value)
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and value.bit_length() >= _LONG_BITS:
         return _Number(value)
     return value
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any
+
+from anyio import to_thread
 
 from cascade.errors import ConfigError, nearest
 from cascade.types import Answer, Prompt, Request
@@ -21,6 +23,7 @@ Embed = Callable[[str], Sequence[float]]
 Row = tuple[Prompt, Answer | str, bool]
 
 VERSION = 1
+INLINE_CHARS = 5_000
 
 _KEYS = ("kind", "version", "features", "logprobs", "embedding", "weights", "bias", "rows", "data")
 
@@ -103,8 +106,16 @@ class Learned(Composable):
         changed.threshold = _threshold(threshold)
         return changed
 
-    def verify(self, request: Request, answer: Answer, /) -> Verdict:
-        """The verdict; an abstention when the model needs log-probabilities that are not there."""
+    def verify(self, request: Request, answer: Answer, /) -> Verdict | Awaitable[Verdict]:
+        """The verdict; awaitable where it takes long enough to go to a worker thread.
+
+        An abstention when the model needs log-probabilities that are not there.
+        """
+        if len(answer.text) + len(request.text) > INLINE_CHARS:
+            return to_thread.run_sync(self._judge, request, answer, abandon_on_cancel=True)
+        return self._judge(request, answer)
+
+    def _judge(self, request: Request, answer: Answer) -> Verdict:
         score = self.score(request, answer)
         if score is None:
             reason = "the answer has no log-probabilities, and the learned model needs them"

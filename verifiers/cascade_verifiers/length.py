@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from itertools import chain
+
+from anyio import to_thread
 
 from cascade.errors import ConfigError
 from cascade.types import Answer, Request
 from cascade.verdict import Verdict
 from cascade_verifiers.algebra import Composable
+
+INLINE_CHARS = 20_000
+_PIECE = 20_000
 
 
 class Length(Composable):
@@ -37,15 +43,24 @@ class Length(Composable):
         }
         if all(limit is None for low, high, _ in self._limits.values() for limit in (low, high)):
             raise ConfigError("Length() needs a limit, such as max_words=100")
+        self._counts = (min_words, max_words, min_lines, max_lines) != (None,) * 4
         for low, high, unit in self._limits.values():
             for key, limit in ((f"min_{unit}", low), (f"max_{unit}", high)):
                 _check(key, limit)
             if low is not None and high is not None and low > high:
                 raise ConfigError(f"min_{unit}={low}: is more than max_{unit}={high}")
 
-    def verify(self, request: Request, answer: Answer, /) -> Verdict:
-        """The verdict, with every limit that is not kept in its reason."""
-        text = answer.text.strip()
+    def verify(self, request: Request, answer: Answer, /) -> Verdict | Awaitable[Verdict]:
+        """The verdict, with every limit that is not kept in its reason.
+
+        Awaitable where counting takes long enough to go to a worker thread.
+        """
+        if len(answer.text) > INLINE_CHARS and self._counts:
+            return to_thread.run_sync(self._judge, answer.text, abandon_on_cancel=True)
+        return self._judge(answer.text)
+
+    def _judge(self, text: str) -> Verdict:
+        text = text.strip()
         wrong: list[str] = []
         code = ""
         for unit, (low, high, _) in self._limits.items():
@@ -72,16 +87,21 @@ class Length(Composable):
 
 
 def _count(text: str, unit: str, most: int) -> int:
+    """How many there are, as far as ``most``; in pieces, so that other threads have their turn."""
     if unit == "characters":
         return len(text)
-    if unit == "words":
-        return min(len(text.split(None, most)), most)
-    count = position = 0
-    while count < most and position <= len(text):
-        end = text.find("\n", position)
-        end = len(text) if end < 0 else end
-        count += bool(text[position:end].strip())
-        position = end + 1
+    count, within = 0, False  # a word, or a line that is not empty, when the piece before ended
+    for start in range(0, len(text), _PIECE):
+        piece = text[start : start + _PIECE]
+        if unit == "words":
+            count += len(piece.split()) - (within and not piece[0].isspace())
+            within = not piece[-1].isspace()
+        else:
+            first, *others = [bool(line.strip()) for line in piece.split("\n")]
+            count += sum(others) + (first and not within)
+            within = others[-1] if others else first or within
+        if count >= most:
+            return most
     return count
 
 

@@ -12,8 +12,8 @@ from cascade.verdict import Verdict
 from cascade_verifiers.composable import Composable
 from cascade_verifiers.extract import MAX_CHARS
 
-INLINE_CHARS = 20_000
-_WINDOW = 20_000
+INLINE_CHARS = 5_000
+_WINDOW = 5_000
 _OVERLAP = 200
 _MOST_ALLOWED = 100
 

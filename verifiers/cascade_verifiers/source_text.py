@@ -11,7 +11,10 @@ from typing import Any
 Date = tuple[int, int, int]
 
 _LONGEST_NUMBER = 40
-_PIECE = 50_000
+_PIECE = 5_000
+_WINDOW = 20_000
+_OVERLAP = 600
+"""Longer than anything looked for, an overlong number aside."""
 
 # Dashes, and quotes of all kinds.
 _SAME = str.maketrans(
@@ -67,7 +70,7 @@ class SourceText:
     def __init__(self, text: str) -> None:
         self._text = normal(text)
         self._numbers = {number for _, _, numbers in read_numbers(self._text) for number in numbers}
-        self._numbers.update(_WORDS[found[0]] for found in _WORD.finditer(self._text))
+        self._numbers.update(_WORDS[found[0]] for found in scan(_WORD, self._text))
         self._dates = set(_dates(self._text))
 
     def has(self, value: Any) -> bool:
@@ -118,15 +121,50 @@ class SourceText:
 def normal(text: str) -> str:
     """One form for texts that differ only in case, spacing, dashes, quotes or Unicode form."""
     pieces: list[str] = []
-    room = 2 * len(text) + _PIECE
-    # In pieces: some characters expand to 18, which no text worth reading is made of.
-    for start in range(0, len(text), _PIECE):
-        piece = unicodedata.normalize("NFKC", text[start : start + _PIECE])
+    room = 2 * len(text) + 10 * _PIECE
+    space = ""
+    # In pieces: other threads have their turn between two of them, and some characters expand to
+    # 18, which no text worth reading is made of.
+    end = 0
+    while end < len(text):
+        start, end = end, end + _PIECE
+        # Not between a letter and its accent, where there is white space nearby.
+        end = next((n for n in range(end, min(end + 100, len(text))) if text[n].isspace()), end)
+        piece = unicodedata.normalize("NFKC", text[start:end])
         room -= len(piece)
         if room < 0:
             break
-        pieces.append(piece.translate(_SAME).casefold())
-    return " ".join("".join(pieces).split())
+        piece = piece.translate(_SAME).casefold()
+        words = " ".join(piece.split())
+        if pieces and piece[:1].isspace():
+            space = " "
+        if words:
+            pieces += (space, words)
+            space = " " if piece[-1:].isspace() else ""
+    return "".join(pieces)
+
+
+def scan(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """`finditer` in windows, as a search keeps all other threads waiting until it has an end."""
+    start = 0
+    while start < len(text):
+        end = start + _WINDOW
+        for found in pattern.finditer(text, start, end + _OVERLAP):
+            if found.start() >= end:
+                break
+            yield found
+            start = found.end()
+        start = max(start, end)
+
+
+def without(pattern: re.Pattern[str], text: str) -> str:
+    """The text with a space where ``pattern`` was found."""
+    pieces: list[str] = []
+    start = 0
+    for found in scan(pattern, text):
+        pieces += (text[start : found.start()], " ")
+        start = found.end()
+    return "".join((*pieces, text[start:]))
 
 
 def _joins(left: str, right: str) -> bool:
@@ -160,7 +198,7 @@ def _readings(number: str) -> Iterator[Decimal]:
 
 def read_numbers(text: str) -> Iterator[tuple[str, int, list[Decimal]]]:
     """Each number in a `normal` text: as written, from where on, and what it may mean."""
-    for found in _SCALED.finditer(text):
+    for found in scan(_SCALED, text):
         readings = list(_readings(found[1]))
         scale = found[2] or found[3]
         if scale:
@@ -174,24 +212,24 @@ def read_numbers(text: str) -> Iterator[tuple[str, int, list[Decimal]]]:
 def read_dates(text: str) -> Iterator[tuple[str, tuple[int, int], list[Date]]]:
     """Each date in a `normal` text: as written, from where to where, and what it may mean."""
     for pattern in (_ISO_DATE, _SHORT_DATE, _MONTH_FIRST, _DAY_FIRST):
-        for found in pattern.finditer(text):
+        for found in scan(pattern, text):
             dates = list(_dates(found[0]))
             if dates:
                 yield found[0], found.span(), dates
 
 
 def _dates(text: str) -> Iterator[Date]:
-    for found in _ISO_DATE.finditer(text):
+    for found in scan(_ISO_DATE, text):
         yield from _valid(int(found[1]), int(found[3]), int(found[4]))
-    for found in _SHORT_DATE.finditer(text):
+    for found in scan(_SHORT_DATE, text):
         first, second, year = int(found[1]), int(found[3]), int(found[4])
         for century in (0,) if year > 99 else (1900, 2000):
             yield from _valid(century + year, second, first)
             if found[2] == "/":  # month first is American, and written with slashes
                 yield from _valid(century + year, first, second)
-    for found in _MONTH_FIRST.finditer(text):
+    for found in scan(_MONTH_FIRST, text):
         yield from _valid(int(found[3]), 1 + _MONTHS.index(found[1][:3]), int(found[2]))
-    for found in _DAY_FIRST.finditer(text):
+    for found in scan(_DAY_FIRST, text):
         yield from _valid(int(found[3]), 1 + _MONTHS.index(found[2][:3]), int(found[1]))
 
 

@@ -15,13 +15,10 @@ from cascade_verifiers.composable import Composable
 from cascade_verifiers.extract import check_extract
 from cascade_verifiers.sql_catalogue import Catalogue
 from cascade_verifiers.sql_sandbox import Sandbox, in_worker
-from cascade_verifiers.sql_text import Reader, reject
+from cascade_verifiers.sql_text import Reader, is_short, reject
 from cascade_verifiers.sql_worker import Limits, Run
 
 MAX_CHARS = 10_000
-INLINE_CHARS = 1_000
-"""Longer queries are parsed in a worker process: sqlglot takes up to 6 ms a kilobyte."""
-
 READ_SECONDS = 5.0
 
 
@@ -117,7 +114,7 @@ class Sql(Composable):
         if len(text) > self._max_chars:
             reason = f"the answer is longer than {self._max_chars:,} characters"
             return reject(reason, "too_long")
-        if len(text) > INLINE_CHARS:
+        if not is_short(text):
             return self._verify_long(text)
         query = self._reader.read(text)
         if isinstance(query, Verdict):

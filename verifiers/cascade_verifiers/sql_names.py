@@ -9,6 +9,8 @@ seldom refused, what is not there is mostly found.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import NoneType
+from typing import Any
 
 from sqlglot import exp
 
@@ -29,11 +31,17 @@ from cascade_verifiers.sql_scope import (
     quoted,
     renamed,
     visible,
+    word,
 )
 
 _ALIAS_IN_WHERE = ("sqlite", "duckdb", "snowflake", "bigquery", "clickhouse", "databricks", None)
 _SEEN = ("with_", "from_", "joins", "laterals", "expressions", "hint")
-_LEAVES = frozenset({exp.Identifier, exp.Literal, exp.Star})
+# What most nodes are, so that their kind alone says what to do.
+_LEAVES = frozenset({exp.Identifier, exp.Literal, exp.Star, NoneType, bool, str})
+_PLAIN = frozenset(
+    {exp.Alias, exp.And, exp.Count, exp.EQ, exp.GT, exp.Group, exp.Limit, exp.LT, exp.Max, exp.Or}
+    | {exp.Order, exp.Ordered, exp.Sum, exp.Where}
+)
 _UNITS = frozenset(
     {"microsecond", "millisecond", "second", "minute", "hour", "day", "week", "month", "quarter"}
     | {"year", "dow", "doy", "epoch"}
@@ -116,7 +124,8 @@ class _Check:
         scope = Scope(outer, ctes)
         if (from_ := arguments.get("from_")) is not None:
             self._source(from_.this, scope)
-        self._joins(arguments.get("joins") or (), scope)
+        if joins := arguments.get("joins"):
+            self._joins(joins, scope)
         for lateral in arguments.get("laterals") or ():
             self._source(lateral, scope)
         projections: list[exp.Expr] = arguments.get("expressions") or []
@@ -172,23 +181,27 @@ class _Check:
         else:
             self._walk(node.args.values(), scope, "from")
             given = OPEN
-        name = alias.name if alias is not None else node.name if _plain(node) else ""
+        name = "" if alias is None else alias.name
+        if isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier):
+            own = word(node.this)
+            if alias is not None:
+                scope.renamed[own.lower()] = name
+            else:
+                name = own
         key = name.lower() or f" {len(scope.sources)}"
-        if alias is not None and isinstance(node, exp.Table):
-            scope.renamed[node.name.lower()] = name
         if node.args.get("pivots") or node.args.get("laterals"):
             given = OPEN
         if key in scope.sources:
             scope.doubled.add(key)
         scope.sources[key] = renamed(given, alias)
-        # A table in brackets carries what it is joined with.
-        self._joins(node.args.get("joins") or (), scope)
+        if joins := node.args.get("joins"):
+            self._joins(joins, scope)  # a table in brackets carries what it is joined with
 
     def _table(self, node: exp.Table, scope: Scope) -> Table:
         if not isinstance(node.this, exp.Identifier):
             self._walk((node.this,), scope, "from")
             return OPEN
-        name, schema = node.name, node.db
+        name, schema = word(node.this), node.db if "db" in node.args else ""
         if not schema and (cte := scope.ctes.get(name.lower())) is not None:
             return cte
         found = self.catalogue.find(name, schema)
@@ -203,30 +216,35 @@ class _Check:
         self, nodes: Iterable[object], scope: Scope, place: str, *, qualified: bool = True
     ) -> None:
         """Check every column below, and every subquery; without recursion, as sums are deep."""
-        stack: list[object] = list(nodes)[::-1]
+        stack: list[Any] = list(nodes)[::-1]
         while stack:
             node = stack.pop()
-            if isinstance(node, list):
-                stack.extend(node[::-1])
-            elif not isinstance(node, exp.Expr) or type(node) in _LEAVES:
+            kind = node.__class__
+            if kind in _LEAVES:
                 continue
-            elif isinstance(node, exp.Column):
-                if qualified or not node.table:
+            if kind is list:
+                stack += node[::-1]
+            elif kind is exp.Column:
+                if qualified or not node.args.get("table"):
                     self._column(node, scope, place)
+            elif kind in _PLAIN:
+                stack += node.args.values()
+            elif not isinstance(node, exp.Expr):
+                continue
             elif isinstance(node, exp.Query):
                 self.query(node, scope, scope.ctes)
             elif isinstance(node, exp.In) and isinstance(node.args.get("field"), exp.Column):
                 stack.append(node.this)  # x IN t: a table, to SQLite
             else:
-                stack.extend(node.args.values())
+                stack += node.args.values()
 
     def _column(self, node: exp.Column, scope: Scope, place: str) -> None:
-        name = node.this
+        name, table = node.args["this"], node.args.get("table")
         if isinstance(name, exp.Star):
-            if node.table and self._owner(node.table, scope) is None:
-                raise no_table(node.table, scope)
-        elif node.table:
-            self._qualified(node, scope)
+            if table and self._owner(table.name, scope) is None:
+                raise no_table(table.name, scope)
+        elif table:
+            self._qualified(node, word(table), scope)
         elif isinstance(name, exp.Identifier):
             self._bare(node, name, scope, place)
 
@@ -237,8 +255,8 @@ class _Check:
             scope = scope.outer
         return None
 
-    def _qualified(self, node: exp.Column, scope: Scope) -> None:
-        owner = self._owner(node.table, scope)
+    def _qualified(self, node: exp.Column, table: str, scope: Scope) -> None:
+        owner, name = self._owner(table, scope), word(node.args["this"])
         if owner is None:
             first = node.args.get("catalog") or node.args.get("db") or node.args["table"]
             if self.dialect != "sqlite" and (
@@ -246,21 +264,21 @@ class _Check:
                 or self._owner(first.name, scope) is not None
             ):
                 return  # a field of a struct
-            raise no_table(node.table, scope)
-        if node.table.lower() in scope.doubled:
-            reason = f"{quoted(node.table)} is in the FROM clause twice; give each an alias"
+            raise no_table(table, scope)
+        if scope.doubled and table.lower() in scope.doubled:
+            reason = f"{quoted(table)} is in the FROM clause twice; give each an alias"
             raise Wrong("ambiguous_column", reason)
-        if not has(owner, node.name) and not self._is_unnamed(owner, node.this):
+        if not has(owner, name) and not self._is_unnamed(owner, node.this):
             assert owner.columns is not None
-            raise Wrong("unknown_column", f"{node.table[:40]} has no column {quoted(node.name)}"
-                         + hint(self.catalogue, node.name, scope, owner))  # fmt: skip
+            raise Wrong("unknown_column", f"{table[:40]} has no column {quoted(name)}"
+                         + hint(self.catalogue, name, scope, owner))  # fmt: skip
 
     def _is_unnamed(self, table: Table, name: exp.Expr) -> bool:
         # "count(*)" is what SQLite calls the output of a subquery's count(*).
         return bool(table.unnamed and name.args.get("quoted"))
 
     def _bare(self, node: exp.Column, name: exp.Identifier, scope: Scope, place: str) -> None:
-        key = name.name.lower()
+        key = word(name).lower()
         aliased = key in scope.aliases
         if aliased and place in ("order", "group", "having", "qualify"):
             return
@@ -303,7 +321,3 @@ class _Check:
 def _selects_all(node: exp.Column) -> bool:
     select = node.find_ancestor(exp.Select)
     return select is not None and any(item.is_star for item in select.expressions)
-
-
-def _plain(node: exp.Expr) -> bool:
-    return isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier)

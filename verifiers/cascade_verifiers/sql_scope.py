@@ -90,7 +90,7 @@ def outputs(projections: Iterable[exp.Expr], scope: Scope, dialect: str | None) 
             if isinstance(node.this, exp.Star):
                 columns.add_all([scope.sources.get(node.table.lower(), OPEN)])
             else:
-                columns.add(node.name)
+                columns.add(word(node.this))
         elif name := node.alias_or_name if isinstance(node, exp.Alias) else "":
             columns.add(name)
         else:
@@ -108,6 +108,14 @@ def renamed(table: Table, alias: exp.Expr | None) -> Table:
     # Fewer names than columns rename the first ones only.
     few = table.columns is not None and len(names) < len(table.columns)
     return Table(table.name, None if few else {name.lower(): name for name in names})
+
+
+def word(part: exp.Expr) -> str:
+    """What `Expr.name` says, in a third of its time where that is an identifier's."""
+    if part.__class__ is exp.Identifier:
+        name: str = part.args["this"]
+        return name
+    return part.name
 
 
 def has(table: Table, name: str) -> bool:
