@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
+from contextlib import closing
+from importlib.metadata import entry_points
+from pathlib import Path
 
+import anyio
 import msgspec
 import pytest
 
-from benchmarks import library, overhead, sql_speed, verifiers
+from benchmarks import json_schema, library, overhead, sql_speed, verifier_cost, verifiers
 from benchmarks.golden import GoldenRow, is_right, query, read_golden
 from benchmarks.recorded_json import Board
 from benchmarks.recorded_rules import judged
@@ -290,6 +294,45 @@ class TestVerifiers:
         assert judged("Grounded", row, {"output": "f("}) is None
         assert judged("PythonSyntax", {**row, "category": "java"}, said) is None
         assert judged("Finished", row, {"output": [{"f": {}}]}) is None
+
+
+class TestJsonSpeed:
+    """The exit code of the JSON Schema benchmark."""
+
+    @pytest.mark.parametrize(
+        ("options", "code"),
+        [([], 0), (["--check"], 1), (["--max-ratio", "3"], 0), (["--max-ratio", "2.9"], 1)],
+    )
+    def test_limits(self, monkeypatch: pytest.MonkeyPatch, options: list[str], code: int) -> None:
+        times = {"cascade": 30.0, "jsonschema-rs": 10.0, "stream": 1.0}
+        monkeypatch.setattr(json_schema, "microseconds", lambda *_: times)
+        monkeypatch.setattr(sys, "argv", ["json_schema", *options])
+        assert json_schema.main() == code
+
+
+class TestVerifierCost:
+    """What the table of costs has in it."""
+
+    def test_every_built_in_verifier_is_timed(self, tmp_path: Path) -> None:
+        database = tmp_path / "t.sqlite"
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("CREATE TABLE singer (name TEXT, country TEXT)")
+        timed = {name.partition(",")[0] for name in verifier_cost.cases("http://x/", database)}
+        ours = entry_points(group="cascade.verifiers")
+        assert {p.name for p in ours if p.value.startswith("cascade_verifiers.")} <= timed
+
+    def test_a_verdict_that_does_not_come_is_not_timed(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        late = Verdict.abstain("too slow", code="check.timeout")
+        monkeypatch.setattr(verifier_cost, "cases", lambda *_: {"slow": lambda: late})
+        with pytest.raises(SystemExit, match="slow: too slow: no timing"):
+            anyio.run(verifier_cost.measure, 1)
+
+    def test_the_median_is_in_the_unit_that_fits(self) -> None:
+        lines = verifier_cost.table({"a": (1.25, 1.0), "b": (12_500.0, 999.0)}).splitlines()
+        assert lines[1].split() == ["a", "1.2", "µs", "1.0", "µs"]
+        assert lines[2].split() == ["b", "12.5", "ms", "999.0", "µs"]
 
 
 class TestSqlSpeed:

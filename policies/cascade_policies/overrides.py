@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable
@@ -18,7 +19,8 @@ def apply_overrides(document: Document, overrides: Iterable[str]) -> None:
     """Change ``document`` as each ``key=value`` says.
 
     A key is a path like ``tiers.0.timeout`` or, with a tier's name, ``tiers.small.timeout``;
-    a name with a dot in it goes in quotes. A value is TOML, or else text as it stands.
+    a name with a dot in it goes in quotes. A value is TOML, a JSON object or array, or else text
+    as it stands.
 
     Raises:
         ConfigError: the text has no such form, or the path leads nowhere.
@@ -49,13 +51,22 @@ def _parse(text: str) -> tuple[list[str], Any]:
 
 
 def read_value(text: str) -> Any:
-    """A TOML value, or else the text as it stands."""
+    """A TOML value, a JSON object or array, or else the text as it stands."""
     try:
         parsed = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
-        return text
+        return _read_json(text)
     # A line break in the text would have made further keys.
     return parsed["value"] if len(parsed) == 1 else text
+
+
+def _read_json(text: str) -> Any:
+    if not text.lstrip().startswith(("{", "[")):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _set(data: dict[str, Any], keys: list[str], value: Any, text: str) -> KeyPath:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +49,51 @@ def test_exit_codes_and_what_is_shown(run: Run) -> None:
     assert run("verify", "own_checks:scored", "a").out == "accepted (score 0.75)\n"
     ran = run("verify", "one_of", "--with", 'labels=["yes", "no"]', "Yes.")
     assert ran.out == 'accepted\nparsed: "yes"\ntext: yes\n'
+
+
+ACCEPTS = """import sys; sys.stdin.read(); print('{"outcome": "accepted"}')"""
+EACH: Mapping[str, tuple[Sequence[str], str, str]] = {
+    "agreement": ([], "4", "[agreement.alone]"),
+    "command": ([f"argv={json.dumps([sys.executable, '-c', ACCEPTS])}"], "4", "accepted"),
+    "finished": ([], "cut (off", "[finished.bracket]"),
+    "grounded": (["ignore=['b']"], '{"a": 13}', "[grounded.missing]"),
+    "http": (["url=http://127.0.0.1:1/", "headers={}"], "4", "[external.failed]"),
+    "json_schema": (['schema={"type": "integer"}'], "4", "parsed: 4"),
+    "judge": (["model=own_checks:mark", "rubric=It is right."], "4", "[check.crash]"),
+    "language": (["code=de"], "This is not what it was supposed to be.", "[language.other]"),
+    "learned": (["model={}"], "4", "model: is none of fit_learned()"),
+    "length": (["max_chars=3"], "four", "[length.too_long]"),
+    "no_placeholder": ([], "Dear [Your Name],", "[placeholder]"),
+    "not_refusal": ([], "I'm sorry, but I can't help with that.", "[refusal]"),
+    "number": (["min=3", 'units=["km"]'], "4 km", "parsed: 4"),
+    "one_of": (['labels={"yes": ["aye"], "no": "nay"}'], "Aye.", "text: yes"),
+    "pairwise_judge": (["model=a:b", "rubric=x", "baseline=3 or 4"], "4", "[check.crash]"),
+    "python_syntax": ([], "x = (", "[python.syntax]"),
+    "regex": (["pattern=[a-z]+", "full=true"], "4", "[regex.no_match]"),
+    "self_confidence": (["form=fraction"], "4\nConfidence: 0.25", "[self_confidence.low]"),
+    "sql": (["dialect=sqlite"], "DROP TABLE t", "[sql.not_read_only]"),
+    "tool_calls": (
+        ['tools=[{"name": "f", "parameters": {"type": "object"}}]'],
+        "[f()]",
+        "accepted",
+    ),
+}
+"""Arguments, an answer, and what is said of it. The two judges have no such provider."""
+
+
+def test_each_that_comes_with_cascade_is_listed_here() -> None:
+    ours = entry_points(group="cascade.verifiers")
+    assert {p.name for p in ours if p.value.startswith("cascade_verifiers.")} == EACH.keys()
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_each_by_name(run: Run, name: str) -> None:
+    arguments, answer, says = EACH[name]
+    given = [word for argument in arguments for word in ("--with", argument)]
+    ran = run("verify", name, *given, "--request", "the source: 12", answer)
+    assert says in ran.out + ran.err
+    outcome = ran.out.partition(":")[0].split()[:1]
+    assert ran.code == {"accepted": 0, "rejected": 3, "abstained": 6}[outcome[0]] if outcome else 2
 
 
 def test_a_crash_is_an_abstention(run: Run) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import permutations
 from typing import Any, cast
 
@@ -77,6 +77,72 @@ def test_no_score_outvotes_a_hard_check() -> None:
     # Not even when it hides beside a score.
     both = score(0.9) & Fixed("rejected", cost_class="model")
     assert say(weighted([(both, 1), (score(1.0), 9)])).outcome == "rejected"
+
+
+@pytest.mark.parametrize("wrap", [All, lambda *parts: within(9, All(*parts)), lambda *p: ~~All(*p)])
+def test_nor_one_that_stands_behind_a_score(wrap: Any) -> None:
+    hard, low = Fixed("rejected", code="json.parse"), score(0.4)
+    for parts in permutations([hard, low]):
+        gate = weighted([(wrap(*parts), 1), (score(1.0), 3)], threshold=0.5)
+        for asked in (
+            gate,
+            weighted([(gate, 1), (score(1.0), 9)]),
+            cast(Any, gate.with_threshold)(0),
+        ):
+            verdict = say(asked)
+            assert (verdict.outcome, verdict.code, verdict.score) == (
+                "rejected",
+                "json.parse",
+                None,
+            )
+
+
+def test_a_hard_check_that_fails_still_ends_it() -> None:
+    late = Fixed("accepted", 1.0, cost_class="model")
+    say(weighted([(Fixed("rejected") & late, 1), (score(1.0), 1)]))
+    assert late.asked == 0
+
+
+@st.composite
+def nested(draw: st.DrawFn, depth: int = 2) -> tuple[Any, ...]:
+    """A join, its parts (each a leaf or another), and what the join wants besides."""
+    if depth == 0 or draw(st.booleans()):
+        outcome = draw(st.sampled_from(["accepted", "rejected", "abstained"]))
+        scored = outcome != "abstained" and draw(st.booleans())
+        value = draw(st.sampled_from([0.0, 0.25, 0.5, 1.0])) if scored else None
+        cost = draw(st.sampled_from(["free", "cpu"]))
+        return ("leaf", Fixed(cast(Any, outcome), value, cost_class=cast(Any, cost)))
+    parts = draw(st.lists(nested(depth=depth - 1), min_size=1, max_size=3))
+    weights = draw(st.lists(st.sampled_from([1, 2, 3]), min_size=3, max_size=3))
+    return (draw(st.sampled_from(["&", "|", "~", "2", "weighted"])), parts, weights)
+
+
+def grow(tree: tuple[Any, ...], draw: Any) -> Any:
+    """The verifier of a `nested`, its parts in an order that ``draw`` gives."""
+    if tree[0] == "leaf":
+        return tree[1]
+    join, parts, weights = tree
+    order = draw(st.permutations(range(len(parts))))
+    grown = [grow(parts[index], draw) for index in order]
+    if join == "weighted":
+        return weighted([(one, weights[n]) for one, n in zip(grown, order, strict=True)])
+    joins: Mapping[str, Callable[..., Any]] = {
+        "&": All,
+        "|": AnyOf,
+        "2": lambda *p: at_least(min(2, len(p)), *p),
+    }
+    return ~All(*grown) if join == "~" else joins[join](*grown)
+
+
+@given(nested(), st.data())
+def test_a_weighted_whole_is_the_same_in_any_order_of_its_parts_parts(
+    tree: Any, data: st.DataObject
+) -> None:
+    other = ("leaf", score(0.75))
+    whole = ("weighted", [tree, other], [2, 1])
+    first, second = (say(grow(whole, data.draw)) for _ in range(2))
+    assert first.outcome == second.outcome
+    assert not first.accepted or first.score == second.score
 
 
 def test_a_hard_check_that_passes_has_no_say() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from cascade.types import Answer, Request
 from cascade.verdict import Verdict
 from cascade.verifiers import when
 from cascade.verify import as_verifier
+from cascade_policies.file import load_policy_file
 from cascade_verifiers.calibrating import calibrated
 from cascade_verifiers.calibration import Platt, fit_calibrator
 from cascade_verifiers.json_schema import JsonSchema
@@ -31,6 +33,24 @@ def verdict(verifier: Any, text: str) -> Verdict:
     found = verifier.verify(REQUEST, Answer(text))
     assert isinstance(found, Verdict)
     return found
+
+
+def test_it_is_stored_beside_the_policy(tmp_path: Path) -> None:
+    fitted = fit_calibrator([0.2, 0.9] * 150, [False, True] * 150)
+    (tmp_path / "fitted.json").write_text(json.dumps(fitted.to_dict()))
+    (tmp_path / "p.toml").write_text(
+        """
+[[tiers]]
+model = "openai:gpt-5-nano"
+verify = { use = "self_confidence", calibrator_file = "fitted.json" }
+threshold = 0.8
+"""
+    )
+    gate = load_policy_file(tmp_path / "p.toml").policy.tiers[0].verify
+    assert isinstance(gate, SelfConfidence)
+    assert gate.calibrator is not None
+    assert gate.calibrator.to_dict() == fitted.to_dict()
+    assert verdict(gate, "Paris\nConfidence: 90%").score == fitted(0.9)
 
 
 def test_a_calibrated_confidence_is_held_to_the_threshold() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import pytest
@@ -78,9 +78,9 @@ def test_no_look_at_a_stream_takes_long(name: str, extract: Any) -> None:
     def longest() -> float:
         check, worst = verifier.open_prefix(), 0.0
         for at in range(0, min(len(text), 200_000), 50):
-            began = perf_counter()
+            began = thread_time()
             check.feed(text[at : at + 50])
-            worst = max(worst, perf_counter() - began)
+            worst = max(worst, thread_time() - began)
         return worst
 
     assert min(longest() for _ in range(3)) < MOST_LAG

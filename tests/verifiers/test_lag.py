@@ -55,9 +55,11 @@ from cascade_verifiers.tool_calls import ToolCalls
 MOST_LAG = 0.02
 TICK = 0.001
 TRIES = 6
-N = 900_000
-SIZES = (240_000, 45_000)
-"""Answers are cut to these besides, as many verifiers do not read what is longer."""
+N = 240_000
+LONG = 900_000
+SHORT = 45_000
+"""`N` is just below what most verifiers read, `LONG` below what the others do; what is longer than
+`SHORT` is cut to that besides, as some read no more."""
 
 REQUEST = Request.of('the source: 12 apples, "a b"')
 TREE: dict[str, Any] = {
@@ -74,8 +76,8 @@ ANSWERS = {
     "ten megabytes of white space in words": "a" + " " * 10**7 + "b",
     "ten megabytes of lines in words": "a" + "\n" * 10**7 + "b",
     "ten megabytes of JSON": '["' + "a" * 10**7 + '"]',
-    "a megabyte of words": "the sum of it is " * (N // 17),
-    "an array of a million": "[" + "1," * (N // 2) + "1]",
+    "a megabyte of words": "the sum of it is " * (LONG // 17),
+    "an array of a million": "[" + "1," * (LONG // 2) + "1]",
     "an array of 240,000": "[" + "1," * 120_000 + "1]",
     "an array of the wrong": "[" + "null," * 3_800 + "null]",
     "objects": "{} " * (N // 3),
@@ -89,31 +91,33 @@ ANSWERS = {
     "lists begun": "[1," * (N // 3),
     "unfinished literals": "[tru" * (N // 4),
     "unfinished strings": '["' * (N // 2),
-    "quotes and brackets": '["' + '\\"[' * (N // 3),
+    "quotes and brackets": '["' + '\\"[' * (LONG // 3),
     "quotations": '"a b" ' * (N // 6),
+    "quotations begun": "« " * (N // 2),
     "backslashes": '"' + "\\" * N,
     "an exponential pattern": json.dumps({"p": "a" * 15_000 + "!"}),
     "fences": "```\n" * (N // 4),
     "one long fence": "```" + "a" * N,
     "tildes": "~" * N,
     "backticks": "`" * N,
-    "a million digits": "9" * N,
-    "a million digits in JSON": "[" + "9" * N + "]",
+    "a million digits": "9" * LONG,
+    "a million digits in JSON": "[" + "9" * LONG + "]",
     "a million decimals": "[0." + "9" * N + "]",
     "a huge exponent": "[1e" + "9" * N + "]",
     "groups of digits": "1," * (N // 2),
+    "one number in groups": "1" + ",111" * (LONG // 4),
     "sums of prose": "1 + 1 = 2, " * (N // 11),
     "nul": '{"a": "\0"}' + "\0" * 1_000,
     "a lone surrogate": '{"a": "\ud800"}',
     "an escaped surrogate": '{"a": "\\ud800"}',
-    "lone surrogates": "\ud800" * N,
+    "lone surrogates": "\ud800" * LONG,
     "right to left": '{"a": "\u202e\u2066"}' + "\u202e\u2066" * 1_000,
-    "expanding": "\ufdfa" * N,
+    "expanding": "\ufdfa" * LONG,
     "combining": "a" + "\u0301" * N,
     "letters of all scripts": "aбα" * (N // 3),  # noqa: RUF001  (they are meant)
     "gaps": "{{ a" * (N // 4),
     "many gaps": "".join(f"[your {n}]" for n in range(N // 14)),
-    "to do": "# " * (N // 2),
+    "to do": "# " * (LONG // 2),
     "underscores": "_" * N,
     "sorry": "i am sorry, but " * (N // 16),
     "calls": "[" + "ping(a=[1, 2, {'b': 'c'}])," * 700 + "ping(",
@@ -184,7 +188,7 @@ class Sure:
         self.verifier = verifier
 
     async def verify(self, request: Request, answer: Answer) -> Verdict:
-        pieces = range(0, min(len(answer.text), 100_000), 4)
+        pieces = range(0, min(len(answer.text), SHORT), 4)
         tokens = tuple(TokenLogprob(answer.text[at : at + 4], -0.5) for at in pieces)
         await asyncio.sleep(2 * TICK)  # what made them is not the verifier's
         found = self.verifier.verify(request, Answer(answer.text, logprobs=tokens))
@@ -211,7 +215,7 @@ def learned() -> Learned:
 
 def verifiers(database: Path) -> dict[str, Any]:
     """What `NAMES` lists."""
-    limits: dict[str, Any] = {"database": database, "timeout": 0.5, "max_rows": 1_000}
+    limits: dict[str, Any] = {"database": database, "timeout": 0.2, "max_rows": 1_000}
     ping = {"name": "ping", "parameters": {"type": "object", "properties": {"a": {}}}}
     reader = "import json, sys; json.load(sys.stdin); print(json.dumps({'outcome': 'accepted'}))"
     rules = (Finished(), NotRefusal(), Regex("a"), Length(max_words=3))
@@ -318,7 +322,8 @@ async def test_the_loop_goes_on(name: str, table: dict[str, Any]) -> None:
     verifier = table[name]
     await judge(verifier, "{}")  # what is loaded and started on first use is not the answer's doing
     for about, whole in ANSWERS.items():
-        for text in [whole, *(whole[:size] for size in SIZES if size < len(whole))]:
+        cut = len(whole) > SHORT and name != "command"  # a process each time, and no limit below
+        for text in [whole, whole[:SHORT]] if cut else [whole]:
 
             async def once(text: str = text) -> None:
                 await judge(verifier, text)

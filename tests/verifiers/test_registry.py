@@ -17,10 +17,13 @@ from cascade_verifiers.one_of import OneOf
 
 REQUEST = Request.of("a question")
 BUILT_IN = {
+    "command": "command:Command",
     "grounded": "grounded:Grounded",
+    "http": "http:Http",
     "json_schema": "json_schema:JsonSchema",
     "judge": "judge:Judge",
     "length": "length:Length",
+    "number": "number:Number",
     "one_of": "one_of:OneOf",
     "regex": "regex:Regex",
     "self_confidence": "self_confidence:SelfConfidence",
@@ -137,6 +140,8 @@ def test_make_gives_each_built_in_its_arguments() -> None:
     schema = {"type": "integer"}
     assert ask(registry.make("json_schema", {"schema": schema}), "3").parsed == 3
     assert ask(registry.make("one_of", {"labels": ["yes", "no"]}), "Yes.").parsed == "yes"
+    labels = {"billing": ["invoice"], "other": "misc"}
+    assert ask(registry.make("one_of", {"labels": labels}), "Invoice").parsed == "billing"
     assert ask(registry.make("regex", {"pattern": "^a+$"}), "aaa").accepted
     assert ask(registry.make("sql", {"dialect": "sqlite"}), "SELECT 1").accepted
     assert ask(registry.make("length", {"max_words": 2}), "a b").accepted
@@ -149,6 +154,15 @@ def test_make_gives_each_built_in_its_arguments() -> None:
         ("length", {"max_word": 3}, r"^max_word: .*did you mean 'max_words'"),
         ("length", {}, "needs a limit"),
         ("length", {"max_words": "three"}, "^max_words='three'"),
+        ("length", {"max_words": True}, "^max_words=True: needs a whole number"),
+        ("regex", {"pattern": "a", "full": "false"}, "^full='false': needs true or false"),
+        ("judge", {"model": "a:b", "rubric": "x", "reference": 3}, "^reference=3: needs an answer"),
+        ("within-words", {"limit": "5"}, "^limit='5': needs a whole number or a number"),
+        ("http", {"url": "http://x.invalid/", "headers": ["x"]}, "^headers: needs a table"),
+        ("command", {"argv": ["sh"], "cost_class": "fre"}, "^cost_class='fre': .*'free'"),
+        ("number", {"min": 10**400}, "^min=1000"),
+        ("one_of", {"labels": 3}, "^labels=3: needs a list"),
+        ("one_of", {"labels": "a", "aliases": ["b"]}, "^aliases=.* needs a mapping"),
         ("json_schema", {}, "^schema: is missing"),
         ("json_schema", {"schema": {"type": "strnig"}}, "did you mean 'string'"),
         ("json_schema", {"schema": {}, "extract": "fense"}, "^extract='fense': .*'fence'"),
@@ -161,5 +175,9 @@ def test_make_gives_each_built_in_its_arguments() -> None:
 def test_wrong_arguments_are_named_first(
     name: str, arguments: dict[str, Any], message: str
 ) -> None:
+    @registry.verifier("within-words")
+    def within_words(answer: Answer, *, limit: int | float) -> bool:
+        return len(answer.text.split()) <= limit
+
     with pytest.raises(ConfigError, match=message):
         registry.make(name, arguments)

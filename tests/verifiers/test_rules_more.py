@@ -75,7 +75,9 @@ def test_number_limits() -> None:
     verdict = ask(Number(min=0, max=10), "10.5")
     assert (verdict.code, verdict.reason) == ("number.out_of_range", "10.5 is not from 0 to 10")
     assert ask(Number(min=0), "-1").reason == "-1 is not 0 or more"
-    assert ask(Number(max=0), "1" * 50).reason == "it is too large"
+    assert ask(Number(max=0), "1" * 50).reason == "the number is not 0 or less"
+    assert ask(Number(min=0), "-" + "1" * 50).reason == "the number is not 0 or more"
+    assert ask(Number(max=1_234_567), "1234568").reason == "1234568 is not 1234567 or less"
     assert ask(Number(integer=True), "3.0").parsed == 3
     assert ask(Number(integer=True), "3.5").code == "number.not_whole"
     assert ask(Number(decimal=","), "1.234,5").parsed == 1234.5

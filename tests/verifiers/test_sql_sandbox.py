@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +223,8 @@ async def test_the_event_loop_is_not_blocked(lite: Path, query: str) -> None:
 def children() -> set[int]:
     found: set[int] = set()
     for task in Path("/proc/self/task").iterdir():
-        found.update(map(int, (task / "children").read_text(encoding="ascii").split()))
+        with suppress(FileNotFoundError):  # a thread that has ended since
+            found.update(map(int, (task / "children").read_text(encoding="ascii").split()))
     return found
 
 

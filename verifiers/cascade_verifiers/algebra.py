@@ -27,6 +27,7 @@ from cascade_verifiers.composable import (
     having,
     not_applicable,
     rewrites,
+    thorough,
 )
 from cascade_verifiers.composite import Composite, Found
 
@@ -46,6 +47,11 @@ class _Counting(Composite):
             # Of what is not asked yet, all may accept, or not apply, which lowers what is needed.
             rejected > 0 and accepted + unknown + len(unasked) < self._needed
         )
+
+    def _fixed(self, found: Found, unasked: Sequence[int]) -> bool:
+        hard = sum(v.outcome == "rejected" and v.score is None for v in found.values())
+        most = len(found) + len(unasked)
+        return hard > 0 and most - hard < min(self._needed, most)
 
     def _judge(self, found: Found, unasked: Sequence[int]) -> Verdict:
         verdicts = list(found.values())
@@ -186,6 +192,10 @@ class Not(Composable):
 
     def __invert__(self) -> Composable:
         return self.part if isinstance(self.part, Composable) else All(self.part)
+
+    def thorough(self) -> Not:
+        """Of a thorough part."""
+        return Not(thorough(self.part))
 
     async def _later(self, pending: Awaitable[Verdict]) -> Verdict:
         return self._turn(await pending)

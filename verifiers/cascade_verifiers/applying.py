@@ -19,6 +19,7 @@ from cascade_verifiers.composable import (
     having,
     not_applicable,
     rewrites,
+    thorough,
 )
 
 
@@ -79,6 +80,10 @@ class When(Composable):
             _with_cost(verdict, asked.cost) if without is None else without
             for verdict, asked, without in zip(found, predicates, settled, strict=True)
         ]
+
+    def thorough(self) -> When:
+        """Of a thorough part; the predicate's score does not count."""
+        return When(self.predicate, thorough(self.part))
 
     def _without(self, asked: Verdict) -> Verdict | None:
         """The verdict that the predicate alone gives; None where the part has to be asked."""

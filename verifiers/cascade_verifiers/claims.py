@@ -16,8 +16,8 @@ from cascade_verifiers.source_text import (
 
 _LIST_MARK = re.compile(r"^[ \t>*_#]{0,10}(?:\(?\d{1,3}[.)]|\[\d{1,3}\])(?=\s)", re.MULTILINE)
 _STEP = re.compile(r"\bstep \d{1,3}\b")
-# Not an inch, nor an apostrophe.
-_QUOTED = re.compile(r"(?<!\w)\"([^\"]{1,500})\"(?!\w)|«([^»]{1,500})»")
+# Not an inch, nor an apostrophe. None within another: each that is open would be read to its end.
+_QUOTED = re.compile(r"(?<!\w)\"([^\"]{1,500})\"(?!\w)|«([^«»]{1,500})»")
 _GAP = re.compile(r"\s*(?:\[?(?:\.\.\.|…)\]?)\s*")
 _AROUND = " .,;:!?-'"
 

@@ -14,7 +14,15 @@ from cascade.types import Answer, Request
 from cascade.verdict import Verdict
 from cascade.verify import CostClass
 from cascade_verifiers.composable import Composable
-from cascade_verifiers.external import MAX_BYTES, TIMEOUT, check_limits, decode, encode, too_long
+from cascade_verifiers.external import (
+    MAX_BYTES,
+    TIMEOUT,
+    check_cost_class,
+    check_limits,
+    decode,
+    encode,
+    too_long,
+)
 from cascade_verifiers.program import run_program
 
 
@@ -50,6 +58,7 @@ class Command(Composable):
             raise ConfigError(f"argv={argv!r}: needs a list: the program and its arguments")
         if shutil.which(words[0]) is None:
             raise ConfigError(f"argv: there is no program {words[0]!r}")
+        check_cost_class(cost_class)
         check_limits(timeout=timeout, max_output=max_output)
         self.argv: tuple[str, ...] = tuple(words)
         self._program = words[0]

@@ -69,6 +69,14 @@ class Composable:
 
         return Not(self)
 
+    def thorough(self) -> Composable:
+        """The same check, which asks all of its parts that have a say in its score.
+
+        A composite that ends early has the outcome that it would have had, and another score; where
+        the score decides, as in `weighted`, the outcome would hang on the order of its parts.
+        """
+        return self
+
 
 def not_applicable(verdict: Verdict) -> bool:
     """Whether the verdict is that the check does not apply."""
@@ -110,6 +118,11 @@ def stage(part: Verifier) -> int:
 def rewrites(*parts: Verifier) -> Rewrites | None:
     """What a composite of these rewrites: what the first part of it to run does."""
     return _STAGES[min(map(stage, parts))]
+
+
+def thorough(part: Verifier) -> Verifier:
+    """The part, if need be as one that asks all of its own parts; see `Composable.thorough`."""
+    return part.thorough() if isinstance(part, Composable) else part
 
 
 def tightest(verdicts: Sequence[Verdict]) -> str | None:

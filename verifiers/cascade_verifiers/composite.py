@@ -24,6 +24,7 @@ from cascade_verifiers.composable import (
     not_applicable,
     rewrites,
     stage,
+    thorough,
     tightest,
 )
 
@@ -40,6 +41,8 @@ class Composite(Composable):
     will get; otherwise the cheap ones do. The optional methods of the contract are instance
     attributes, set only where a part has them: the engine looks for them by name.
     """
+
+    _thorough = False
 
     def __init__(self, *checks: Check) -> None:
         if not checks:
@@ -129,12 +132,20 @@ class Composite(Composable):
                 current = self._stages[index]
                 answer = answer if text is None else replace(answer, text=text)
             found[index] = yield index, answer
-            if self._settled(_applicable(found), self._unasked(found)):
+            if self._done(found):
                 break
         return self._combine(found)
 
+    def _done(self, found: Found) -> bool:
+        settled = self._fixed if self._thorough else self._settled
+        return settled(_applicable(found), self._unasked(found))
+
     def _settled(self, found: Found, unasked: Sequence[int]) -> bool:
         """Whether the outcome is known, whatever the unasked parts would say."""
+        raise NotImplementedError
+
+    def _fixed(self, found: Found, unasked: Sequence[int]) -> bool:
+        """Whether the score is known as well."""
         raise NotImplementedError
 
     def _judge(self, found: Found, unasked: Sequence[int]) -> Verdict:
@@ -184,7 +195,7 @@ class Composite(Composable):
                 verdict = cast("Anything", part).prefix(text)
                 if isinstance(verdict, Verdict) and verdict.outcome == "rejected":
                     found[index] = verdict
-        if not found or not self._settled(found, self._unasked(found)):
+        if not found or not self._done(found):
             return None
         verdict = self._combine(found)
         return verdict if verdict.outcome == "rejected" else None
@@ -200,7 +211,18 @@ class Composite(Composable):
             names = ", ".join(verifier_name(part) for part in takers)
             raise ConfigError(f"threshold={threshold}: could go to any of {names}; set it on one")
         changed = takers[0].with_threshold(threshold)
-        return self._of([changed if part is takers[0] else part for part in self.parts])
+        return self._like([changed if part is takers[0] else part for part in self.parts])
+
+    def thorough(self) -> Composite:
+        """The same, of parts that are thorough too; ends early only on a hard check that failed."""
+        changed = self._like([thorough(part) for part in self.parts])
+        changed._thorough = True
+        return changed
+
+    def _like(self, parts: Sequence[Verifier]) -> Composite:
+        changed = self._of(parts)
+        changed._thorough = self._thorough
+        return changed
 
     def _of(self, parts: Sequence[Verifier]) -> Composite:
         """The same composite of other parts."""

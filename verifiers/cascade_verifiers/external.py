@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from sys import float_info
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from anyio import to_thread
 
-from cascade.errors import ConfigError
+from cascade.errors import ConfigError, nearest
 from cascade.types import Answer, Message, Request, ToolCall
 from cascade.verdict import Verdict
+from cascade.verify import CostClass
 from cascade_verifiers.extract import MAX_CHARS
 
 TIMEOUT = 10.0
@@ -92,6 +94,16 @@ def decode(reply: bytes, who: str) -> Verdict:
     )
 
 
+def check_cost_class(given: str) -> None:
+    """Refuse a class of cost that is none.
+
+    Raises:
+        ConfigError: with the nearest right name.
+    """
+    if given not in get_args(CostClass):
+        raise ConfigError(f"cost_class={given!r}: {nearest(str(given), get_args(CostClass))}")
+
+
 def check_limits(**limits: Any) -> None:
     """Refuse limits that are none.
 
@@ -100,7 +112,7 @@ def check_limits(**limits: Any) -> None:
     """
     for name, limit in limits.items():
         number = isinstance(limit, int | float) and not isinstance(limit, bool)
-        if not number or not 0 < limit < float("inf"):
+        if not number or not 0 < limit <= float_info.max:
             raise ConfigError(f"{name}={limit!r}: needs a number above 0")
 
 

@@ -61,8 +61,12 @@ _HEDGE = re.compile(
     r"\b(?:maybe|perhaps|probably|might|unclear|assum\w{1,8}|not sure|however|wait)\b",
     re.IGNORECASE,
 )
-_TERM = r"\$?(\d{1,9}(?:,\d{3})*(?:\.\d{1,6})?)"
-_EQUATION = re.compile(rf"{_TERM} ?([-+*/x×÷]) ?{_TERM} ?= ?{_TERM}(?![\d.,]*\d| ?[-+*/x×÷%])")  # noqa: RUF001
+# Bounded, and begun only where a number begins: else a long one is tried from each of its digits.
+_TERM = r"\$?(\d{1,9}(?:,\d{3}){0,4}(?:\.\d{1,6})?)"
+_EQUATION = re.compile(
+    rf"(?<!\d)(?<!\d[.,]){_TERM} ?([-+*/x×÷]) ?{_TERM} ?= ?{_TERM}"  # noqa: RUF001
+    r"(?![\d.,]*\d| ?[-+*/x×÷%])"  # noqa: RUF001
+)
 
 
 def names(*, logprobs: bool) -> tuple[str, ...]:

@@ -16,7 +16,15 @@ from cascade.types import Answer, Request
 from cascade.verdict import Verdict
 from cascade.verify import CostClass
 from cascade_verifiers.composable import Composable
-from cascade_verifiers.external import MAX_BYTES, TIMEOUT, check_limits, decode, encode, too_long
+from cascade_verifiers.external import (
+    MAX_BYTES,
+    TIMEOUT,
+    check_cost_class,
+    check_limits,
+    decode,
+    encode,
+    too_long,
+)
 
 _SECRET_NAME = re.compile("key|token|secret|passw|sig", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -54,7 +62,12 @@ class Http(Composable):
         cost_class: CostClass = "model",
     ) -> None:
         self.url = _checked(url)
-        self._headers = {name: _header(name, value) for name, value in (headers or {}).items()}
+        given: object = {} if headers is None else headers
+        if not isinstance(given, Mapping):
+            # What it is instead is not shown: there may be a secret in it.
+            raise ConfigError("headers: needs a table of names and values")
+        self._headers = {name: _header(name, value) for name, value in given.items()}
+        check_cost_class(cost_class)
         check_limits(timeout=timeout, max_bytes=max_bytes)
         self.timeout = timeout
         self.max_bytes = max_bytes

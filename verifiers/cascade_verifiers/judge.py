@@ -111,8 +111,10 @@ class Judge(Panel):
         )
         if scale != "yes_no" and (type(scale) is not int or not 1 <= scale <= 1000):
             raise ConfigError(f"scale={scale!r}: needs the best mark, such as 10, or 'yes_no'")
-        if isinstance(reference, str) and not reference.strip():
-            raise ConfigError("reference: is empty")
+        given: object = reference
+        text = isinstance(given, str) and given.strip()
+        if given is not None and not text and not callable(given):
+            raise ConfigError(f"reference={given!r}: needs an answer, or a function that has one")
         self.scale: Scale = scale
         self.reference = reference
         self.calibrator: Calibrator | None = None

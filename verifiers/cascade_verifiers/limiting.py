@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from sys import float_info
 from typing import Any
 
 import anyio
@@ -14,7 +15,7 @@ from cascade.types import Answer, Request
 from cascade.verdict import Verdict, Verifier
 from cascade.verify import Check, as_verifier, verifier_name
 from cascade_verifiers.asking import ask_group, settle
-from cascade_verifiers.composable import Composable, cost_class, having, rewrites
+from cascade_verifiers.composable import Composable, cost_class, having, rewrites, thorough
 
 
 class Within(Composable):
@@ -23,7 +24,7 @@ class Within(Composable):
     def __init__(self, seconds: float, check: Check) -> None:
         given: object = seconds
         number = isinstance(given, int | float) and not isinstance(given, bool)
-        if not number or not 0 < seconds < float("inf"):
+        if not number or not 0 < seconds <= float_info.max:
             raise ConfigError(f"within={seconds!r}: needs seconds above 0")
         self.seconds = seconds
         self.part: Verifier = as_verifier(check)
@@ -59,6 +60,10 @@ class Within(Composable):
                 return await ask_group(self.part, request, answers)
             # The check is one, and so is what it cost.
             return [self._late(total(spent)), *[self._late()] * (len(answers) - 1)]
+
+    def thorough(self) -> Within:
+        """Of a thorough part."""
+        return Within(self.seconds, thorough(self.part))
 
     def _late(self, cost: Cost = FREE) -> Verdict:
         reason = f"{verifier_name(self.part)} took longer than {self.seconds:g} s"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from math import isfinite
+from sys import float_info
 
 from cascade.errors import ConfigError
 from cascade.types import Answer, Request
@@ -51,7 +52,7 @@ class Number(Composable):
         for name, limit in (("min", min), ("max", max)):
             given: object = limit
             fits = isinstance(given, int | float) and not isinstance(given, bool)
-            if limit is not None and not (fits and isfinite(limit)):
+            if limit is not None and not (fits and abs(limit) <= float_info.max):
                 raise ConfigError(f"{name}={limit!r}: needs a number")
         if min is not None and max is not None and min > max:
             raise ConfigError(f"min={min}: is more than max={max}")
@@ -77,12 +78,13 @@ class Number(Composable):
             return Verdict.reject(reason, code="number.none", repairable=True)
         if self.integer and not isinstance(value, int):
             return Verdict.reject(
-                f"{value:g} is no whole number", code="number.not_whole", repairable=True
+                f"{value:.15g} is no whole number", code="number.not_whole", repairable=True
             )
         if (self.min is not None and value < self.min) or (
             self.max is not None and value > self.max
         ):
-            reason = f"{value:g} is not {self._range()}" if abs(value) < 1e15 else "it is too large"
+            shown = f"{value:.15g}" if abs(value) < 1e15 else "the number"
+            reason = f"{shown} is not {self._range()}"
             return Verdict.reject(reason, code="number.out_of_range", repairable=True, parsed=value)
         return Verdict.accept(parsed=value)
 
@@ -123,8 +125,10 @@ class Number(Composable):
 
     def _range(self) -> str:
         if self.min is None:
-            return f"{self.max:g} or less"
-        return f"{self.min:g} or more" if self.max is None else f"from {self.min:g} to {self.max:g}"
+            return f"{self.max:.15g} or less"
+        if self.max is None:
+            return f"{self.min:.15g} or more"
+        return f"from {self.min:.15g} to {self.max:.15g}"
 
     def __repr__(self) -> str:
         limits = {"min": self.min, "max": self.max, "integer": self.integer or None}

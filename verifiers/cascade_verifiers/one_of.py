@@ -49,7 +49,10 @@ class OneOf(Composable):
                 meant.extend(given.items())
         if not self.labels:
             raise ConfigError("labels: give at least one")
-        for label, others in [*meant, *(aliases or {}).items()]:
+        named: object = {} if aliases is None else aliases
+        if not isinstance(named, Mapping):
+            raise ConfigError(f"aliases={named!r}: needs a mapping from labels to other words")
+        for label, others in [*meant, *named.items()]:
             if label not in self.labels:
                 raise ConfigError(
                     f"aliases: {label!r} is no label: {nearest(str(label), self.labels)}"

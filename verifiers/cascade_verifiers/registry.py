@@ -6,7 +6,7 @@ The built-in verifiers come in by the entry-point group, the same door as anyone
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib import import_module
 from typing import Any, TypeVar, cast, overload
@@ -22,6 +22,14 @@ ENTRY_POINTS = "cascade.verifiers"
 T = TypeVar("T", bound=Verifier)
 
 _registered: dict[str, Any] = {}
+
+_PLAIN: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "bool": ((bool,), "true or false"),
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "str": ((str,), "text"),
+}
+"""Annotations that are checked before a verifier is made: "false" in quotes is true to Python."""
 
 
 class PlainFunction(FunctionVerifier, Composable):
@@ -139,7 +147,9 @@ def make(name: str, arguments: Mapping[str, Any] | None = None) -> Composable:
         found = target
     elif callable(target):
         function = target if isinstance(target, PlainFunction) else PlainFunction(target)
-        _check_arguments(given, [p.name for p in arguments_of(function)], name)
+        parameters = arguments_of(function)
+        _check_arguments(given, [p.name for p in parameters], name)
+        _check_types(given, parameters)
         found = function.bind(**given) if given else function
         found.require_arguments()
     else:
@@ -168,11 +178,14 @@ def _construct(target: type, given: dict[str, Any]) -> Verifier:
     parameters = list(inspect.signature(target).parameters.values())
     if not any(p.kind is p.VAR_KEYWORD for p in parameters):
         _check_arguments(given, [p.name for p in parameters], target.__name__)
+    _check_types(given, parameters)
     spread: list[Any] = []
     for parameter in parameters:
         if parameter.kind is parameter.VAR_POSITIONAL:
             values = given.pop(parameter.name, ())
-            spread.extend([values] if isinstance(values, str) else values)
+            if not isinstance(values, Iterable):
+                raise ConfigError(f"{parameter.name}={values!r}: needs a list")
+            spread.extend([values] if isinstance(values, str | Mapping) else values)
         elif parameter.kind is parameter.VAR_KEYWORD:
             continue
         elif parameter.name not in given and parameter.default is parameter.empty:
@@ -190,6 +203,27 @@ def _check_arguments(given: Mapping[str, Any], known: list[str], name: str) -> N
         if argument not in known:
             hint = nearest(argument, known) if known else "it takes none"
             raise ConfigError(f"{argument}: {name} has no such argument; {hint}")
+
+
+def _check_types(given: Mapping[str, Any], parameters: list[inspect.Parameter]) -> None:
+    """Refuse a value of another kind than its argument's annotation, where that is a plain one."""
+    for parameter in parameters:
+        if parameter.name not in given or parameter.kind is parameter.VAR_POSITIONAL:
+            continue
+        annotation = parameter.annotation
+        words = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+        kinds = [word.strip() for word in words.split("|")]
+        plain = [kind for kind in kinds if kind != "None"]
+        if not plain or not all(kind in _PLAIN for kind in plain):
+            continue
+        value = given[parameter.name]
+        if value is None and "None" in kinds:
+            continue
+        fits = any(isinstance(value, _PLAIN[kind][0]) for kind in plain)
+        # A bool is an int to Python, and to nobody else.
+        if not fits or (isinstance(value, bool) and "bool" not in plain):
+            wanted = " or ".join(_PLAIN[kind][1] for kind in plain)
+            raise ConfigError(f"{parameter.name}={value!r}: needs {wanted}")
 
 
 def _public(found: object) -> list[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from math import isfinite
+from sys import float_info
 from typing import Any
 
 from cascade.errors import ConfigError
-from cascade.verdict import Outcome, Verdict
-from cascade.verify import Check
+from cascade.verdict import Outcome, Verdict, Verifier
+from cascade.verify import Check, as_verifier
+from cascade_verifiers.composable import thorough
 from cascade_verifiers.composite import Composite, Found
 
 Weights = Mapping[Any, float] | Iterable[tuple[Check, float]]
@@ -24,11 +25,12 @@ class Weighted(Composite):
         for weight in (weight for _, weight in pairs):
             given: object = weight
             number = isinstance(given, int | float) and not isinstance(given, bool)
-            if not number or not isfinite(weight) or weight <= 0:
+            if not number or not 0 < weight <= float_info.max:
                 raise ConfigError(f"weighted: the weight {weight!r} is no number above 0")
         if not 0 <= threshold <= 1:
             raise ConfigError(f"threshold={threshold!r}: needs a number in [0, 1]")
-        super().__init__(*(check for check, _ in pairs))
+        # Their scores must not hang on which of their own parts came first.
+        super().__init__(*(thorough(as_verifier(check)) for check, _ in pairs))
         self.weights = tuple(weight for _, weight in pairs)
         self.threshold = threshold
         self.with_threshold = self._with_threshold
@@ -40,6 +42,9 @@ class Weighted(Composite):
     def _settled(self, found: Found, unasked: Sequence[int]) -> bool:
         # Acceptance is never early: the last part may be the hard check that fails.
         return _failed(found) or self._best(found, unasked) < self.threshold
+
+    def _fixed(self, found: Found, unasked: Sequence[int]) -> bool:
+        return _failed(found)
 
     def _judge(self, found: Found, unasked: Sequence[int]) -> Verdict:
         blamed = [verdict for verdict in found.values() if not verdict.accepted]
@@ -89,8 +94,15 @@ class Weighted(Composite):
         return float(above / below) if below else 1.0
 
     def _with_threshold(self, threshold: float) -> Weighted:
-        pairs = zip(self.parts, self.weights, strict=True)
-        return Weighted(list(pairs), threshold=threshold)
+        changed = Weighted(self._pairs(self.parts), threshold=threshold)
+        changed._thorough = self._thorough
+        return changed
+
+    def _of(self, parts: Sequence[Verifier]) -> Weighted:
+        return Weighted(self._pairs(parts), threshold=self.threshold)
+
+    def _pairs(self, parts: Sequence[Verifier]) -> list[tuple[Verifier, float]]:
+        return list(zip(parts, self.weights, strict=True))
 
     def __repr__(self) -> str:
         pairs = ", ".join(

@@ -37,7 +37,8 @@ def verify(
     answer
         The answer; @FILE reads a file, - (or no answer at all) standard input.
     with_
-        An argument of the verifier: KEY=VALUE, a TOML value or else text; KEY=@FILE reads a file.
+        An argument of the verifier: KEY=VALUE, a TOML or JSON value or else text; KEY=@FILE reads
+        a file.
     request
         What the answer answers, for verifiers that look at it; @FILE reads a file.
     json
