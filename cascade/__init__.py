@@ -14,6 +14,7 @@ from cascade.errors import (
     CallError,
     CascadeError,
     CascadeExhausted,
+    CircuitOpenError,
     ConfigError,
     ConflictError,
     ContentPolicyError,
@@ -44,6 +45,17 @@ from cascade.errors import (
 from cascade.policy import Policy, Tier
 from cascade.provider import Call, Provider, provider
 from cascade.result import Attempt, Result
+from cascade.retry_budget import RetryBudget
+from cascade.stream import cascade_stream
+from cascade.stream_events import (
+    EventStream,
+    Finished,
+    StreamEvent,
+    TextReleased,
+    TextRetracted,
+    TierRejected,
+    TierStarted,
+)
 from cascade.sync import cascade_sync
 from cascade.types import Answer, Message, Request, TokenLogprob, ToolCall, Usage
 from cascade.verdict import Verdict, Verifier
@@ -62,6 +74,7 @@ __all__ = [
     "CallError",
     "CascadeError",
     "CascadeExhausted",
+    "CircuitOpenError",
     "ConfigError",
     "ConflictError",
     "ContentPolicyError",
@@ -70,6 +83,8 @@ __all__ = [
     "DeadlineExceededError",
     "EmptyAnswerError",
     "Engine",
+    "EventStream",
+    "Finished",
     "FunctionError",
     "InternalServerError",
     "LocalServerError",
@@ -90,7 +105,13 @@ __all__ = [
     "Request",
     "RequestTimeoutError",
     "Result",
+    "RetryBudget",
+    "StreamEvent",
+    "TextReleased",
+    "TextRetracted",
     "Tier",
+    "TierRejected",
+    "TierStarted",
     "TokenLogprob",
     "ToolCall",
     "TruncatedAnswerError",
@@ -104,6 +125,7 @@ __all__ = [
     "Verifier",
     "call_model",
     "cascade",
+    "cascade_stream",
     "cascade_sync",
     "provider",
 ]

@@ -47,10 +47,14 @@ class LiveAttempt(Struct, eq=False):
     clock: Callable[[], float]
     begun: float | None = None
     first_at: float | None = None
+    streamed_at: float | None = None  # when the last piece came; kept where a stall counts
     chunks: list[str] = []
     size: int = 0
     prefix: Callable[[str], Verdict | None] | None = None
     next_look: float = FIRST_LOOK
+    looked: int = 0  # chunks in which the prefix check has found nothing wrong
+    relay: Callable[[str], None] | None = None  # told each piece in place of `on_delta`
+    committed: bool = False  # the caller has the pieces, for good
     answer: Answer | None = None
     whole: bool = True
     verdict: Verdict | None = None
@@ -60,11 +64,19 @@ class LiveAttempt(Struct, eq=False):
     spent: list[Cost] = []
     scope: anyio.CancelScope | None = None
 
+    @property
+    def first_token(self) -> float | None:
+        """Seconds to the first piece of the answer; None when none came."""
+        if self.begun is None or self.first_at is None:
+            return None
+        return self.first_at - self.begun
+
     def begin(self) -> Awaitable[Answer | None]:
         """Call the model: what its provider gives to be awaited, for `take`."""
         self.begun = self.clock()
         target = self.target
-        return target.provider.complete(Call(target.model, self.request, self.on_delta))
+        on_delta = self.on_delta if self.relay is None else self.relay
+        return target.provider.complete(Call(target.model, self.request, on_delta))
 
     def take(self, answer: Any, *, allow_truncated: bool = False) -> Answer | None:
         """Take what the provider returned as the answer; None when the model declines.
@@ -79,19 +91,22 @@ class LiveAttempt(Struct, eq=False):
         if not isinstance(answer, Answer) or not isinstance(answer.text, str):
             raise TypeError(f"a provider returns an Answer with a text; got {answer!r:.100}")
         assert self.begun is not None
-        first = None if self.first_at is None else self.first_at - self.begun
-        self.answer = timed = answer.timed(self.clock() - self.begun, first)
+        self.answer = timed = answer.timed(self.clock() - self.begun, self.first_token)
         flaw = _flaw(timed, allow_truncated)
         if flaw is not None:
             raise flaw
+        if self.committed and not timed.text.startswith("".join(self.chunks)):
+            raise ProviderError(f"{self.target.name} streamed another text than it returned")
         return timed
 
     def on_delta(self, text: str) -> None:
-        """Take note of a piece of the answer."""
-        if not text:
+        """Take note of a piece of the answer, unless the attempt has been told of as cancelled."""
+        if not text or self.cancelled is not None:
             return
         if self.first_at is None:
             self.first_at = self.clock()
+        if self.streamed_at is not None:
+            self.streamed_at = self.clock()
         self.chunks.append(text)
         if self.prefix is not None:
             self.size += len(text)
@@ -108,12 +123,13 @@ class LiveAttempt(Struct, eq=False):
             return
         if verdict is not None and verdict.outcome == "rejected":
             raise HopelessAnswer(verdict)
+        self.looked = len(self.chunks)
 
     def cut_off(self, verdict: Verdict) -> None:
         """Keep what had come when the answer was found to be hopeless, and why it was."""
         assert self.begun is not None
-        first = None if self.first_at is None else self.first_at - self.begun
-        self.answer = Answer("".join(self.chunks)).timed(self.clock() - self.begun, first)
+        timed = Answer("".join(self.chunks)).timed(self.clock() - self.begun, self.first_token)
+        self.answer = timed
         self.verdict = verdict
         self.whole = False
 

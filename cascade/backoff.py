@@ -6,6 +6,8 @@ from random import Random
 
 FIRST = 0.5
 LONGEST = 8.0
+PATIENCE = 60.0
+"""A server that asks for a longer wait than these seconds is not waited for: its tier fails on."""
 
 
 def full_jitter(random: Random, tries: int, retry_after: float | None) -> float:

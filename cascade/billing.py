@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from cascade.cost import Cost, Price
 from cascade.types import Answer, Request, Usage
 
@@ -9,8 +11,13 @@ from cascade.types import Answer, Request, Usage
 # tokenizers cut it; the truth of ordinary prompts lies between.
 _BYTES_PER_TOKEN = (2.0, 6.0)
 
-ASSUMED_MAX_TOKENS = 4096
-"""Output that a cancelled call without ``max_tokens`` may at most be billed for, in tokens."""
+ASSUMED_MAX_TOKENS = 8192
+"""Output that a cancelled call without ``max_tokens`` may at most be billed for, in tokens; what
+our Anthropic calls ask for when the tier says nothing."""
+
+HIDDEN_TOKENS_PER_SECOND = 500
+"""How fast a model may at most have written what did not show: thinking, or a tool call. An
+assumption, and a high one, so that the upper end of a cost stays one."""
 
 
 def answered(price: Price, request: Request, answer: Answer) -> Cost:
@@ -26,17 +33,29 @@ def answered(price: Price, request: Request, answer: Answer) -> Cost:
     return Cost(low, high, "estimated")
 
 
-def cut_short(price: Price, request: Request, streamed: str) -> Cost:
+def cut_short(
+    price: Price, request: Request, streamed: str, *, stops: bool | None, hidden: float
+) -> Cost:
     """The cost of a call that was cancelled or broke after ``streamed`` had arrived.
 
-    At the least what was seen: nothing, as long as no token had come. At the most the whole
-    prompt and all the tokens the model was allowed, as providers differ in whether they stop.
+    At the least what was seen: nothing, as long as no token had come. At the most the whole prompt
+    and, when closing the stream stops the billing, what the model can have written until then;
+    else all that it was allowed to write.
+
+    Args:
+        price: of the model.
+        request: what was sent.
+        streamed: the text that arrived.
+        stops: whether closing a stream stops the billing; None when it is not known.
+        hidden: seconds during which the model may have written what did not show.
     """
     prompt_low, prompt_high = _prompt_tokens(request)
     seen_low, seen_high = _tokens(streamed)
-    allowed = max(output_limit(request), seen_high)
+    most = max(output_limit(request), seen_high)
+    if stops and request.params.get("stream") is not False:
+        most = min(most, seen_high + ceil(hidden * HIDDEN_TOKENS_PER_SECOND))
     low = price.of(Usage(prompt_low, seen_low)) if streamed else 0.0
-    return Cost(low, price.of(Usage(prompt_high, allowed)), "cancelled")
+    return Cost(low, price.of(Usage(prompt_high, most)), "cancelled")
 
 
 def output_limit(request: Request) -> int:

@@ -6,16 +6,28 @@ Done once a tier and engine, so that the hot path only looks up, renders and cal
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, cast
+from random import Random
+from typing import Any, Literal, cast
+from weakref import WeakKeyDictionary, ref
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cascade.cost import Price
-from cascade.errors import CascadeError, ConfigError, PromptError, nearest
+from cascade.errors import (
+    CascadeError,
+    ConfigError,
+    MissingAPIKeyError,
+    PromptError,
+    nearest,
+)
 from cascade.events import Plan, TierPlan
-from cascade.policy import Model, Policy, Tier
+from cascade.gate import Gate, Turnstile
+from cascade.latency import ModelLatency, parse_quantile
+from cascade.policy import Delay, Model, Policy, Tier
 from cascade.prices import published_price
 from cascade.provider import Provider, ProviderContext, find_provider, split_model
 from cascade.template import Template, with_prompt, with_system
@@ -35,13 +47,19 @@ class Target(Struct, frozen=True):
     price: Price | None
     free: bool
     ready: Callable[[str], Awaitable[None]] | None
+    gate: Gate | None
+    cancel_stops_billing: bool | None = None
 
 
 class Providers:
     """The provider instances of one engine: one for each name and its options."""
 
-    def __init__(self, context: ProviderContext) -> None:
+    def __init__(self, context: ProviderContext, random: Random | None = None) -> None:
         self._context = context
+        self._random = random or Random()  # noqa: S311  (jitter, no secret)
+        self._learnt: dict[str, ModelLatency] = {}
+        self.turnstiles: WeakKeyDictionary[Provider, Turnstile] = WeakKeyDictionary()
+        self._by_id: dict[int, tuple[ref[Provider], Turnstile]] = {}
         self._made: dict[tuple[str, str | None, str | None], Provider] = {}
 
     def target(self, model: Model, tier: Tier | None = None) -> Target:
@@ -54,17 +72,72 @@ class Providers:
         if isinstance(model, str):
             name, rest = split_model(model)
             provider = self._get(name, tier)
-            _check(provider, rest, {} if tier is None else tier.params)
+            try:
+                _check(provider, rest, {} if tier is None else tier.params)
+            except MissingAPIKeyError:  # not kept, so that a key set after all is found
+                self._made = {key: made for key, made in self._made.items() if made is not provider}
+                raise
             free = bool(getattr(provider, "free", False))
             if price is None and not free:
                 price = published_price(name, rest)
-            return _target(f"{name}:{rest}", rest, provider, price)
+            return self._target(
+                f"{name}:{rest}", rest, provider, price, _stops(provider, price, tier)
+            )
         for option in ("base_url", "api_key"):
             if tier is not None and getattr(tier, option) is not None:
                 raise ConfigError(f"{option}: does nothing for a model given as an object")
         provider, shown = _as_provider(model)
         _check(provider, shown, {} if tier is None else tier.params)
-        return _target(shown, shown, provider, price)
+        return self._target(shown, shown, provider, price, _stops(provider, price, tier))
+
+    def _target(
+        self, name: str, model: str, provider: Provider, price: Price | None, stops: bool | None
+    ) -> Target:
+        free = bool(getattr(provider, "free", False)) and price is None
+        ready = getattr(provider, "ready", None)
+        gate = None
+        if getattr(provider, "guarded", True):
+            turnstile = self._turnstile(provider)
+            fresh = name not in turnstile.gates
+            gate = turnstile.gate(name, self._random)
+            if fresh and name in self._learnt:
+                gate.latency.merge(self._learnt[name])
+        return Target(name, model, provider, price, free, ready, gate, stops)
+
+    def latencies(self) -> dict[str, ModelLatency]:
+        """How long each model takes, by its name; models of one name are taken together."""
+        found: dict[str, ModelLatency] = {}
+        for gate in self._gates():
+            found.setdefault(gate.name, ModelLatency()).merge(gate.latency)
+        return {**self._learnt, **found}
+
+    def learn(self, name: str, latency: ModelLatency) -> None:
+        """Add to what is known of the models of that name, now or as soon as there is one."""
+        held = self._learnt.setdefault(name, ModelLatency())
+        held.merge(latency)
+        for gate in self._gates():
+            if gate.name == name:
+                gate.latency.merge(latency)
+
+    def _turnstile(self, provider: Provider) -> Turnstile:
+        try:
+            return self.turnstiles.setdefault(provider, Turnstile())
+        except TypeError:  # a user's own that is no key, as a dataclass
+            return self._turnstile_by_id(provider)
+
+    def _turnstile_by_id(self, provider: Provider) -> Turnstile:
+        key, forget = id(provider), self._by_id.pop
+        if key not in self._by_id:
+            try:
+                until = ref(provider, lambda _: forget(key))
+            except TypeError:  # nor can it be referred to weakly: each tier has its own
+                return Turnstile()
+            self._by_id[key] = (until, Turnstile())
+        return self._by_id[key][1]
+
+    def _gates(self) -> list[Gate]:
+        turnstiles = [*self.turnstiles.values(), *(held for _, held in self._by_id.values())]
+        return [gate for turnstile in turnstiles for gate in turnstile.gates.values()]
 
     async def aclose(self) -> None:
         """Close every provider; an error of one does not keep the others open."""
@@ -90,9 +163,15 @@ class Providers:
         return self._made[key]
 
 
-def _target(name: str, model: str, provider: Provider, price: Price | None) -> Target:
-    free = bool(getattr(provider, "free", False)) and price is None
-    return Target(name, model, provider, price, free, getattr(provider, "ready", None))
+def _stops(provider: Provider, price: Price | None, tier: Tier | None) -> bool | None:
+    """Whether a cancelled call is billed no further, as the tier or else the provider says."""
+    said = None if tier is None else tier.cancel_stops_billing
+    if said is None:
+        stops: bool | None = getattr(provider, "cancel_stops_billing", None)
+        return stops
+    if price is None and getattr(provider, "free", False):
+        raise ConfigError("cancel_stops_billing: does nothing for a model that costs nothing")
+    return said
 
 
 def _check(provider: Provider, model: str, params: Mapping[str, Any]) -> None:
@@ -163,6 +242,7 @@ class BoundTier:
         self.variables = frozenset[str]().union(*(t.names for t in templates)) - {PROMPT}
         prepares = getattr(self.verifier, "prepare", None) is not None
         self.plain = not (templates or self._params or prepares)
+        after = tier.replica_after
         self.plan = TierPlan(
             members=tier.members,
             judged=self.verifier is not None,
@@ -170,10 +250,24 @@ class BoundTier:
             verify_timeout=tier.verify_timeout,
             retries=tier.retries,
             repairs=tier.repairs,
-            replica_after=tier.replica_after,
+            replica_after=None if isinstance(after, str) else after,
             fallbacks=len(stand_ins),
             on_abstain=tier.on_abstain,
         )
+
+    def plan_now(self) -> TierPlan:
+        """What the state machine needs to know, with what a quantile is now."""
+        after = self.tier.replica_after
+        if not isinstance(after, str):
+            return self.plan
+        return replace(self.plan, replica_after=self.quantile("first_token", after))
+
+    def quantile(self, what: Literal["total", "first_token"], spec: str) -> float | None:
+        """The seconds that the slowest of its models takes at the quantile, if that is known."""
+        q, now = parse_quantile(spec), time.time()
+        gates = {target.gate for target, *_ in self.targets if target.gate is not None}
+        known = [getattr(gate.latency, what).quantile(q, now) for gate in gates]
+        return max((seconds for seconds in known if seconds is not None), default=None)
 
     def render(self, request: Request, variables: Mapping[str, str]) -> Request:
         """What this tier sends for the caller's request."""
@@ -225,10 +319,13 @@ def _shown(verify: object) -> str:
 
 
 class BoundPolicy(Struct, frozen=True):
-    """A policy ready to run: its tiers, and the plan of a call that overrides nothing."""
+    """A policy ready to run: its tiers, and the plan of a call that overrides nothing.
+
+    ``plan`` is None where it depends on how long the models take of late.
+    """
 
     tiers: tuple[BoundTier, ...]
-    plan: Plan
+    plan: Plan | None
     templated: bool
 
     @classmethod
@@ -239,7 +336,10 @@ class BoundPolicy(Struct, frozen=True):
             ConfigError: something cannot be resolved; it names the policy and the tier.
         """
         tiers = tuple(BoundTier(tier, providers, policy=policy.name) for tier in policy.tiers)
-        return cls(tiers, make_plan(policy, tiers), any(tier.variables for tier in tiers))
+        check_quantiles(policy, tiers)
+        learns = any(isinstance(after, str) for after in _delays(policy))
+        plan = None if learns else make_plan(policy, tiers)
+        return cls(tiers, plan, any(tier.variables for tier in tiers))
 
     def check_variables(self, given: Mapping[str, str], *, first: int) -> None:
         """Every variable a template needs is given, and none is given that no template needs.
@@ -262,10 +362,40 @@ class BoundPolicy(Struct, frozen=True):
             raise PromptError(f"variable {name!r} is used by no tier: {remedy}")
 
 
+def _delays(policy: Policy) -> tuple[Delay, ...]:
+    return (*policy.delays, *(tier.replica_after for tier in policy.tiers))
+
+
+def check_quantiles(policy: Policy, tiers: tuple[BoundTier, ...]) -> None:
+    """Refuse a quantile of what is not timed: functions are not.
+
+    Raises:
+        ConfigError: there is one; it names the policy and the tier.
+    """
+    timed = [any(target.gate is not None for target, *_ in tier.targets) for tier in tiers]
+    for index, tier in enumerate(policy.tiers):
+        for key, spec, of in (
+            ("start_after", policy.delays[index], index - 1),
+            ("replica_after", tier.replica_after, index),
+        ):
+            if isinstance(spec, str) and not timed[of]:
+                raise ConfigError(
+                    f"{key}={spec!r}: {policy.tiers[of].name} is a function, which is not timed: "
+                    "give seconds",
+                    policy=policy.name,
+                    tier=tier.name,
+                )
+
+
 def make_plan(policy: Policy, tiers: tuple[BoundTier, ...], *, first: int = 0) -> Plan:
-    """The policy as the state machine sees it."""
-    plans = tuple(tier.plan for tier in tiers)
-    delays = policy.delays
+    """The policy as the state machine sees it, quantiles as they are now."""
+    plans = tuple([tier.plan_now() for tier in tiers])
+    delays = tuple(
+        [
+            tiers[index - 1].quantile("total", delay) if isinstance(delay, str) else delay
+            for index, delay in enumerate(policy.delays)
+        ]
+    )
     return Plan(
         tiers=plans,
         delays=delays,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from time import monotonic
 from types import TracebackType
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -16,17 +18,25 @@ from anyio.lowlevel import RunVar
 
 from cascade.asking import LiveAttempt, failure
 from cascade.backend import AsyncioBackend, Backend, TrioBackend, running_loop
-from cascade.bind import BoundPolicy, Providers, Target, make_plan
+from cascade.bind import BoundPolicy, Providers, Target, check_quantiles, make_plan
 from cascade.context import current_check
 from cascade.cost import Cost, total
 from cascade.errors import ConfigError, PromptError, ProviderError, UnknownPolicyError, nearest
+from cascade.latency import ModelLatency
 from cascade.live import LiveCall
 from cascade.logs import CallLog
 from cascade.plugins import entry_points_of
-from cascade.policy import Exhausted, Model, Policy, Prefer
+from cascade.policy import Delay, Exhausted, Model, Policy, Prefer
 from cascade.record import attempt_cost, result
 from cascade.result import Result
+from cascade.retry_budget import RetryBudget, shared_budget
+from cascade.transport import Transport, check_client, make_transport
 from cascade.types import Answer, Prompt, Request
+
+if TYPE_CHECKING:
+    from cascade.release import Release
+    from cascade.stream import CascadeStream
+    from cascade.transports.httpx import HttpxTransport
 
 PolicyLike = Policy | str | Path
 
@@ -37,7 +47,7 @@ CLOSE_TIMEOUT = 5.0
 class Overrides(TypedDict, total=False):
     """Settings of a policy that one call may change; see `Policy`."""
 
-    start_after: float | Sequence[float | None] | None
+    start_after: Delay | Sequence[Delay]
     prefer: Prefer | None
     grace: float | None
     deadline: float | None
@@ -51,16 +61,28 @@ class Engine:
     belongs to one event loop. `cascade` uses an engine of its own, one a loop.
 
     Args:
-        http: an HTTP client to use instead of our own: an ``httpx2.AsyncClient``, or an
-            ``httpx.AsyncClient``. It stays yours: the engine does not close it.
+        http: which HTTP client to use: ``"aiohttp"``, ``"httpx"``, or ``"auto"`` for aiohttp where
+            it can be used; see `cascade.transport.make_transport`. Or a client of yours, which
+            stays open: an ``httpx2.AsyncClient``, ``httpx.AsyncClient``,
+            ``aiohttp.ClientSession``, or any `Transport`.
         random: the source of jitter.
+        retry_budget: what retries, repairs and hedges draw on; by default the one of the process.
     """
 
-    def __init__(self, *, http: Any = None, random: Random | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        http: Any = "auto",
+        random: Random | None = None,
+        retry_budget: RetryBudget | None = None,
+    ) -> None:
         self.random = random or Random()  # noqa: S311  (jitter, no secret)
-        self._http = http
-        self._owns_http = http is None
-        self._providers = Providers(self)
+        check_client(http)
+        self._client = http
+        self._transport: Transport | None = None
+        self._http: HttpxTransport | None = None  # beside a transport over another client
+        self._budget = shared_budget() if retry_budget is None else retry_budget
+        self._providers = Providers(self, self.random)
         self._bound: WeakKeyDictionary[Policy, BoundPolicy] = WeakKeyDictionary()
         self._backend: Backend | None = None
         self._closed = False
@@ -83,21 +105,31 @@ class Engine:
         self._closed = True
         # Shielded, or leaving the block under cancellation would leave connections open for good.
         with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
-            try:
+            async with AsyncExitStack() as stack:
+                for transport in (self._transport, self._http):
+                    if transport is not None and transport is not self._client:
+                        stack.push_async_callback(transport.aclose)
                 await self._providers.aclose()
-            finally:
-                if self._owns_http and self._http is not None:
-                    await self._http.aclose()
+
+    @property
+    def transport(self) -> Transport:
+        """How all calls are sent, over one pool of connections; made when first needed."""
+        if self._transport is None:
+            self._require_open()
+            self._transport = make_transport(self._client)
+        return self._transport
 
     @property
     def http(self) -> Any:
-        """The HTTP client that all providers share; made when first needed."""
+        """A client with httpx's interface: the transport's own if it has one, else another."""
+        from cascade.transports.httpx import HttpxTransport
+
+        if isinstance(self.transport, HttpxTransport):
+            return self.transport.client
         if self._http is None:
             self._require_open()
-            from cascade.providers.http import make_client
-
-            self._http = make_client()
-        return self._http
+            self._http = HttpxTransport.of_our_own()
+        return self._http.client
 
     def backend(self) -> Backend:
         """The async library that runs us, and what all calls share on it."""
@@ -105,6 +137,23 @@ class Engine:
         if self._backend is None or self._backend.loop is not loop:
             self._backend = TrioBackend() if loop is None else AsyncioBackend(loop)
         return self._backend
+
+    def latencies(self) -> dict[str, Any]:
+        """How long each model has taken so far: plain data for JSON, for a later `learn`."""
+        return {name: latency.to_dict() for name, latency in self._providers.latencies().items()}
+
+    def learn(self, latencies: Mapping[str, Any]) -> None:
+        """Add what `latencies` gave, of this engine or of another; unknown models are kept too.
+
+        Raises:
+            ConfigError: it is of another version, or something else.
+        """
+        for name, data in latencies.items():
+            self._providers.learn(name, ModelLatency.from_dict(data))
+
+    def spend(self) -> bool:
+        """Whether the retry budget has an extra attempt to give; it is given."""
+        return self._budget.withdraw(monotonic())
 
     def _require_open(self) -> None:
         if self._closed:
@@ -135,13 +184,41 @@ class Engine:
         **overrides: Unpack[Overrides],
     ) -> Result:
         """Answer a prompt; see `cascade`."""
+        call, best = self.prepare(policy, prompt, start, variables, overrides)
+        return await self.carry_out(call, best=best)
+
+    def stream(
+        self,
+        policy: PolicyLike,
+        prompt: Prompt,
+        *,
+        release: Release = "accepted",
+        start: str | int = 0,
+        variables: Mapping[str, str] | None = None,
+        **overrides: Unpack[Overrides],
+    ) -> CascadeStream:
+        """Answer a prompt, event by event; see `cascade.stream.cascade_stream`."""
+        from cascade.stream import CascadeStream
+
+        return CascadeStream(self, policy, prompt, release, start, variables, overrides)
+
+    def prepare(
+        self,
+        policy: PolicyLike,
+        prompt: Prompt,
+        start: str | int,
+        variables: Mapping[str, str] | None,
+        overrides: Overrides,
+    ) -> tuple[LiveCall, bool]:
+        """A call that is ready for `carry_out`, and whether it settles for a rejected answer."""
         if not isinstance(policy, Policy):
             policy = find(policy)
         bound = self.bind(policy)
         first = 0 if start == 0 and start is not False else _first(policy, start)
         plan = bound.plan
-        if overrides or first:
+        if overrides or first or plan is None:
             policy = _overridden(policy, overrides)
+            check_quantiles(policy, bound.tiers)
             plan = make_plan(policy, bound.tiers, first=first)
         values = variables or {}
         try:
@@ -151,8 +228,12 @@ class Engine:
         except PromptError as error:
             error.policy = policy.name
             raise
-        call = LiveCall(self, policy.name, bound.tiers, plan, request, values)
-        best = policy.exhausted == "best"
+        call = LiveCall.of(self, policy.name, bound.tiers, plan, request, values)
+        return call, policy.exhausted == "best"
+
+    async def carry_out(self, call: LiveCall, *, best: bool) -> Result:
+        """Run a call that `prepare` made."""
+        self._budget.deposit(monotonic())
         log = CallLog.of(call)
         try:
             if log is None:
@@ -163,6 +244,7 @@ class Engine:
                 log.result = result(call, best=best)
                 return log.result
         finally:
+            call.on_end = None  # the log and the call would hold each other
             check = current_check.get()
             if check is not None:  # a call made by a verifier is part of what the check costs
                 check.spent.append(total(attempt_cost(attempt) for attempt in call.attempts))
@@ -184,15 +266,29 @@ class Engine:
         self, target: Target, request: Request, *, spent: list[Cost] | None = None
     ) -> tuple[Answer, Cost]:
         """As `complete`, for a model that is resolved already."""
-        attempt = LiveAttempt(target, request, self.backend().clock)
+        clock, gate = self.backend().clock, target.gate
+        attempt = LiveAttempt(target, request, clock)
+        entered = None
         try:
             if target.ready is not None:
                 await target.ready(target.model)
+            if gate is not None:
+                entered = gate.enter(attempt, clock())
+                if not entered.turn.granted:
+                    await gate.wait(entered, clock)
             answer = attempt.take(await attempt.begin())
         except (Exception, CancelledError) as error:  # noqa: BLE001  (see `failure`)
             attempt.error = await failure(error, target.name)
             raise attempt.error from attempt.error.__cause__
         finally:
+            if gate is not None and entered is not None:
+                gate.leave(
+                    entered,
+                    clock(),
+                    answer=attempt.answer,
+                    error=attempt.error,
+                    first_token=attempt.first_token,
+                )
             cost = attempt_cost(attempt)
             if spent is not None:
                 spent.append(cost)

@@ -16,6 +16,7 @@
     │   ├── APIConnectionError          no connection, or it broke
     │   │   └── APITimeoutError         the attempt took longer than its timeout
     │   ├── APIResponseError            the server answered something that is no answer
+    │   ├── CircuitOpenError            not called: the model failed too often of late
     │   ├── APIStatusError              the server answered with an error status
     │   │   ├── BadRequestError                400
     │   │   │   ├── ContextWindowExceededError
@@ -50,6 +51,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cascade.cost import Cost
     from cascade.result import Attempt
 
 
@@ -203,6 +205,12 @@ class APIResponseError(ProviderError):
     retryable = True
 
 
+class CircuitOpenError(ProviderError):
+    """The model was not called: it failed too often of late. ``retry_after`` says for how long."""
+
+    sent = False
+
+
 class APIStatusError(ProviderError):
     """The server answered with an error status."""
 
@@ -297,6 +305,13 @@ class CallError(CascadeError):
     ) -> None:
         super().__init__(message, policy=policy)
         self.attempts = attempts
+
+    @property
+    def waste(self) -> Cost:
+        """What the attempts cost: all of it, as no answer came of them."""
+        from cascade.cost import total
+
+        return total(attempt.cost for attempt in self.attempts)
 
 
 class CascadeExhausted(CallError):  # noqa: N818  (the name users know from the design)

@@ -85,6 +85,14 @@ class Began(Struct, frozen=True):
 
 
 @final
+class Streamed(Struct, frozen=True):
+    """The model had sent something by then: the event's own time, which may be past."""
+
+    at: float
+    attempt: int
+
+
+@final
 class Answered(Struct, frozen=True):
     """The model answered.
 
@@ -146,7 +154,19 @@ class Aborted(Struct, frozen=True):
     at: float
 
 
-Event = Begin | Held | Began | Answered | Declined | Refused | Failed | Judged | Elapsed | Aborted
+Event = (
+    Begin
+    | Held
+    | Began
+    | Streamed
+    | Answered
+    | Declined
+    | Refused
+    | Failed
+    | Judged
+    | Elapsed
+    | Aborted
+)
 
 
 # Actions

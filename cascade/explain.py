@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cascade.cost import Cost
+from cascade.cost import total as total_cost
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,7 +35,7 @@ def rich_table(
     table.add_column("#", justify="right")
     table.add_column("tier", footer="call", overflow="fold")
     table.add_column("what happened")
-    table.add_column("why", overflow="fold", ratio=1)
+    table.add_column("why", overflow="fold", ratio=1, footer=_waste(attempts, winner))
     table.add_column("start", justify="right")
     table.add_column("time", justify="right", footer=f"{latency:.2f} s")
     table.add_column("cost", justify="right", footer=str(cost))
@@ -72,6 +73,12 @@ def _who(attempt: Attempt, attempts: Sequence[Attempt]) -> str:
     """The tier, and the model where a tier called several."""
     several = any(a.tier == attempt.tier and a.model != attempt.model for a in attempts)
     return f"{attempt.tier}: {attempt.model}" if several else attempt.tier
+
+
+def _waste(attempts: Sequence[Attempt], winner: Attempt | None) -> str:
+    """What the attempts that did not win cost; nothing when that is not known, or nothing."""
+    waste = total_cost(attempt.cost for attempt in attempts if attempt is not winner)
+    return f"{waste} of it wasted" if waste.high and winner is not None else ""
 
 
 def _what(attempt: Attempt, winner: Attempt | None) -> str:

@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import TaskGroup
+from msgspec import Struct
 from msgspec.structs import replace
 
 from cascade.asking import HopelessAnswer, LiveAttempt, failure
-from cascade.backoff import full_jitter
+from cascade.backoff import PATIENCE, full_jitter
 from cascade.bind import BoundTier
 from cascade.checking import check, check_group
 from cascade.context import Asked
-from cascade.errors import CascadeError, ProviderError
+from cascade.errors import APITimeoutError, CascadeError, ProviderError
 from cascade.events import (
     Aborted,
+    Action,
     Answered,
     Began,
     Begin,
@@ -38,70 +40,60 @@ from cascade.events import (
     Plan,
     Refused,
     Start,
+    Streamed,
 )
+from cascade.gate import Pass
 from cascade.standing import NEVER
 from cascade.state import State
 from cascade.types import Answer, Message, Request
 from cascade.verdict import Verdict
 
 if TYPE_CHECKING:
+    from cascade.backend import Backend
     from cascade.engine import Engine
 
 Job = Start | Judge
 
 
-class LiveCall:
+class LiveCall(Struct, eq=False):
     """One call being run; made by `Engine.run`, which also turns it into a result."""
 
-    __slots__ = (
-        "_armed",
-        "_asked",
-        "_backend",
-        "_engine",
-        "_open",
-        "_pending",
-        "_rendered",
-        "_tasks",
-        "_timer",
-        "_variables",
-        "attempts",
-        "began",
-        "clock",
-        "ended",
-        "name",
-        "on_end",
-        "request",
-        "state",
-        "tiers",
-    )
+    _engine: Engine
+    name: str
+    tiers: Sequence[BoundTier]
+    request: Request
+    _variables: Mapping[str, str]
+    state: State
+    _backend: Backend
+    clock: Callable[[], float]
+    began: float
+    ended: float
+    attempts: list[LiveAttempt] = []
+    on_end: Callable[[int], None] | None = None  # told the id of each attempt that ends
+    on_change: Callable[[], None] | None = None  # told that the state has changed
+    _asked: list[Asked] = []
+    _rendered: dict[int, Request] = {}
+    _tasks: TaskGroup | None = None
+    _timer: anyio.CancelScope | None = None
+    _armed: float = NEVER  # the time the timer is set for
+    _open: list[int] = []
+    _pending: list[Job] = []
 
-    def __init__(
-        self,
+    @classmethod
+    def of(
+        cls,
         engine: Engine,
         name: str,
         tiers: Sequence[BoundTier],
         plan: Plan,
         request: Request,
         variables: Mapping[str, str],
-    ) -> None:
-        self.name = name
-        self.tiers = tiers
-        self.request = request
-        self.state = State(plan)
-        self.attempts: list[LiveAttempt] = []
-        self._backend = engine.backend()
-        self.clock = self._backend.clock
-        self.began = self.ended = self.clock()
-        self.on_end: Callable[[int], None] | None = None  # told the id of each attempt that ends
-        self._asked: list[Asked] = []
-        self._engine = engine
-        self._variables = variables
-        self._rendered: dict[int, Request] = {}
-        self._tasks: TaskGroup | None = None
-        self._timer: anyio.CancelScope | None = None
-        self._armed = NEVER  # the time the timer is set for
-        self._open: list[int] = []
-        self._pending: list[Job] = []
+    ) -> LiveCall:
+        """A call that begins now."""
+        backend = engine.backend()
+        now = backend.clock()
+        state = State(plan, engine.spend)
+        return cls(engine, name, tiers, request, variables, state, backend, backend.clock, now, now)
 
     async def run(self) -> None:
         """Run to the state machine's `Finish`.
@@ -113,6 +105,10 @@ class LiveCall:
             self._pending = self._handle(Begin(self.began))
             if self.state.plan.overlaps:
                 await self._run_overlapping()
+                if self.state.finish is None:
+                    # asyncio may fold a native cancellation into the one by which the group ends
+                    # its tasks, and the group then keeps it to itself.
+                    raise asyncio.CancelledError  # noqa: TRY301  (every attempt must end)
             # Or inline. The loop is here, and not in a method, to spare each await a frame.
             while self.state.finish is None:
                 with self._new_timer() as timer:
@@ -145,7 +141,7 @@ class LiveCall:
                         self._feed(self._elapsed())
         except BaseExceptionGroup as group:
             # As it would come out of a call that runs inline.
-            raise _only(group) from None
+            raise only(group) from None
 
     def _new_timer(self) -> anyio.CancelScope:
         """A scope that is cancelled when the state machine wants to be woken."""
@@ -214,8 +210,12 @@ class LiveCall:
 
     def _handle(self, event: Event) -> list[Job]:
         """Take an event in and carry its actions out, but for the jobs, which are returned."""
+        actions: list[Action] = []
+        if event.at >= self.state.wake and self.state.plan.overlaps:
+            actions = self._tell_streamed()  # before a replica is started for a stream that goes on
+        actions += self.state.handle(event)
         jobs: list[Job] = []
-        for action in self.state.handle(event):
+        for action in actions:
             if type(action) is Start:
                 target = self.tiers[action.tier].targets[action.member][action.choice]
                 self.attempts.append(LiveAttempt(target, self.request, self.clock))
@@ -232,7 +232,16 @@ class LiveCall:
             self._set_timer()
         if self.on_end is not None:
             self._tell_ended()
+        if self.on_change is not None:
+            self.on_change()
         return jobs
+
+    def _tell_streamed(self) -> list[Action]:
+        actions: list[Action] = []
+        for id_, attempt in enumerate(self.attempts):
+            if attempt.streamed_at is not None:  # even by then a timer may have been due
+                actions += self.state.handle(Streamed(attempt.streamed_at, id_))
+        return actions
 
     def _tell_ended(self) -> None:
         assert self.on_end is not None
@@ -250,28 +259,66 @@ class LiveCall:
     async def _call(self, job: Start) -> Event | None:
         attempt = self.attempts[job.attempt]
         tier = self.tiers[job.tier]
+        entered: Pass | None = None
         self._arm()
         try:
             if not tier.plain or job.repairs is not None:
                 attempt.request = self._render(job)
             attempt.prefix = tier.prefix
-            if attempt.target.ready is not None:
-                self._feed(Held(self.clock(), job.attempt))
-                await attempt.target.ready(attempt.target.model)
-                self._feed(Began(self.clock(), job.attempt))
-                if self.state.attempts[job.attempt].ended is not None:
-                    return self._elapsed()  # it was given up while it waited
-            answer = attempt.take(await attempt.begin(), allow_truncated=tier.tier.allow_truncated)
+            if self.state.plan.tiers[job.tier].replica_after is not None and job.kind != "replica":
+                attempt.streamed_at = self.clock()
+            target = attempt.target
+            if target.ready is not None:
+                await self._hold(job, target.ready(target.model))
+            if target.gate is not None:
+                entered = target.gate.enter(self, self.clock())
+                if not entered.turn.granted:
+                    await self._hold(job, target.gate.wait(entered, self.clock))
+            if self.state.attempts[job.attempt].ended is not None:
+                return self._elapsed()  # it was given up while it waited
+            value = await attempt.begin()
+            if attempt.cancelled is not None:
+                return self._elapsed()  # what came all the same was told of as cancelled
+            answer = attempt.take(value, allow_truncated=tier.tier.allow_truncated)
         except HopelessAnswer as hopeless:
             attempt.cut_off(hopeless.verdict)
             return Refused(self.clock(), job.attempt, hopeless.verdict)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (see `failure`)
-            return self._fail(job, await failure(error, attempt.target.name))
+            failed = await failure(error, attempt.target.name)
+            return self._elapsed() if attempt.cancelled is not None else self._fail(job, failed)
+        finally:
+            if entered is not None:
+                self._leave(job, entered)
         if answer is None:
             attempt.verdict = Verdict.reject("declined: no answer of its own", code="declined")
             return Declined(self.clock(), job.attempt)
         enough = tier.enough is not None and self._enough(job, tier.enough)
         return Answered(self.clock(), job.attempt, enough)
+
+    async def _hold(self, job: Start, until: Awaitable[None]) -> None:
+        """Wait for what is not the attempt's own doing, without its timeout running."""
+        self._feed(Held(self.clock(), job.attempt))
+        await until
+        self._feed(Began(self.clock(), job.attempt))
+
+    def _leave(self, job: Start, entered: Pass) -> None:
+        """Hand the pass back, and say what came of the attempt."""
+        attempt, now = self.attempts[job.attempt], self.clock()
+        gate, error = attempt.target.gate, attempt.error
+        assert gate is not None
+        # Who was outrun may end late, and has not timed out for that.
+        if attempt.answer is None and error is None and attempt.cancelled in (None, "timeout"):
+            deadline = self.state.attempts[job.attempt].deadline
+            if deadline <= now and deadline < self.state.deadline:  # its own, not the caller's
+                error = APITimeoutError("no whole answer in time")
+        gate.leave(
+            entered,
+            now,
+            answer=attempt.answer,
+            error=error,
+            first_token=attempt.first_token,
+            whole=attempt.whole,
+        )
 
     def _enough(self, job: Start, enough: Callable[..., bool]) -> bool:
         """Whether, with this one, the tier's answers so far settle its verdict."""
@@ -307,6 +354,8 @@ class LiveCall:
         self.attempts[job.attempt].error = error
         if not isinstance(error, ProviderError) or not error.retryable:
             return Failed(self.clock(), job.attempt)
+        if error.retry_after is not None and error.retry_after > PATIENCE:
+            return Failed(self.clock(), job.attempt)
         tries = sum(
             other.tier == job.tier and other.member == job.member and other.choice == job.choice
             for other in self.state.attempts
@@ -321,19 +370,24 @@ class LiveCall:
         if others:
             return self._judge_each(job)
         began = self.clock()
-        verdict = self._check(job, id_)
+        verdict = self._check(job.tier, id_)
         if isinstance(verdict, Verdict):
-            return self._judged(job.attempts, (verdict,), began)
+            return self._judged(id_, verdict, began)
         return self._judge_waiting(id_, verdict, began)
 
-    def _check(self, job: Judge, id_: int) -> Verdict | Awaitable[Verdict]:
-        verifier = self.tiers[job.tier].verifier
+    def _check(self, tier: int, id_: int) -> Verdict | Awaitable[Verdict]:
+        verifier = self.tiers[tier].verifier
         assert verifier is not None
         return check(self._engine, verifier, self.request, self.attempts[id_], self._asked)
 
+    def _judged(self, id_: int, verdict: Verdict, began: float) -> Judged:
+        now = self.clock()
+        self.attempts[id_].verdict = timed = verdict.timed(now - began)
+        return Judged(now, (id_,), (timed,))
+
     async def _judge_waiting(self, id_: int, verdict: Awaitable[Verdict], began: float) -> Judged:
         self._arm()
-        return self._judged((id_,), (await verdict,), began)
+        return self._judged(id_, await verdict, began)
 
     async def _judge_group(self, job: Judge) -> Judged:
         group = self.tiers[job.tier].group
@@ -341,28 +395,25 @@ class LiveCall:
         began = self.clock()
         attempts = [self.attempts[id_] for id_ in job.attempts]
         verdicts = await check_group(self._engine, group, self.request, attempts, self._asked)
-        return self._judged(job.attempts, verdicts, began)
+        now = self.clock()
+        timed = tuple([verdict.timed(now - began) for verdict in verdicts])
+        for attempt, verdict in zip(attempts, timed, strict=True):
+            attempt.verdict = verdict
+        return Judged(now, job.attempts, timed)
 
     async def _judge_each(self, job: Judge) -> None:
         """Judge several; each is told at once, so that a slow check costs no other its verdict."""
 
         async def judge(id_: int) -> None:
             began = self.clock()
-            verdict = self._check(job, id_)
+            verdict = self._check(job.tier, id_)
             if not isinstance(verdict, Verdict):
                 verdict = await verdict
-            self._feed(self._judged((id_,), (verdict,), began))
+            self._feed(self._judged(id_, verdict, began))
 
         async with anyio.create_task_group() as tasks:
             for id_ in job.attempts:
                 tasks.start_soon(judge, id_)
-
-    def _judged(self, ids: tuple[int, ...], verdicts: tuple[Verdict, ...], began: float) -> Judged:
-        now = self.clock()
-        timed = tuple([verdict.timed(now - began) for verdict in verdicts])
-        for id_, verdict in zip(ids, timed, strict=True):
-            self.attempts[id_].verdict = verdict
-        return Judged(now, ids, timed)
 
 
 def _with_feedback(request: Request, answer: Answer, reason: str) -> Request:
@@ -381,7 +432,7 @@ def _with_feedback(request: Request, answer: Answer, reason: str) -> Request:
     return replace(request, messages=tuple(messages))
 
 
-def _only(group: BaseException) -> BaseException:
+def only(group: BaseException) -> BaseException:
     """The one exception in a group of one; the group itself when there are more."""
     while isinstance(group, BaseExceptionGroup) and len(group.exceptions) == 1:
         group = group.exceptions[0]

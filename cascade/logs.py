@@ -33,21 +33,31 @@ Emit = Callable[..., None]
 """Called as ``emit(event, **fields)``; ``exc_info`` is an exception whose traceback is shown."""
 
 
-def emitter(level: int) -> Emit | None:
-    """Where events of ``level`` go now, or None when nobody would read them."""
+def emitters() -> tuple[Emit | None, Emit | None]:
+    """Where information and warnings go now, each None when nobody would read it."""
     # Only an application that imported structlog can have configured it.
     structlog = sys.modules.get("structlog")
     if structlog is not None and structlog.is_configured():
         try:
             logger = structlog.get_logger(LOGGER).bind()
-            write: Emit = getattr(logger, logging.getLevelName(level).lower())
+            write: list[Emit] = [logger.info, logger.warning]
         except Exception:  # noqa: BLE001  (an application's own logger class, which may need a loop)
-            return None
+            return None, None
         # An async logger needs a task for each event, which nobody would wait for.
-        if not inspect.iscoroutinefunction(write):
-            enabled = getattr(logger, "is_enabled_for", None)
-            return write if enabled is None or enabled(level) else None
-    if not _has_reader() or not _standard.isEnabledFor(level):
+        if not inspect.iscoroutinefunction(write[0]):
+            enabled = getattr(logger, "is_enabled_for", lambda level: True)
+            inform, warn = write
+            return (
+                inform if enabled(logging.INFO) else None,
+                warn if enabled(logging.WARNING) else None,
+            )
+    if not _has_reader():
+        return None, None
+    return _standard_emitter(logging.INFO), _standard_emitter(logging.WARNING)
+
+
+def _standard_emitter(level: int) -> Emit | None:
+    if not _standard.isEnabledFor(level):
         return None
 
     def emit(event: str, /, *, exc_info: Any = None, **fields: Any) -> None:
@@ -88,8 +98,8 @@ class CallLog:
     @classmethod
     def of(cls, call: LiveCall) -> CallLog | None:
         """The log of a call, or None when nobody would read any of it."""
-        warn = emitter(logging.WARNING)
-        return None if warn is None else cls(call, emitter(logging.INFO), warn)
+        inform, warn = emitters()
+        return None if warn is None else cls(call, inform, warn)
 
     def __init__(self, call: LiveCall, inform: Emit | None, warn: Emit) -> None:
         self.result: Result | None = None
@@ -117,6 +127,9 @@ class CallLog:
         if self._inform is None:
             return
         call, result = self._call, self.result
+        ends = [state.ended for state in call.state.attempts]
+        costs = [attempt_cost(*attempt) for attempt in zip(call.attempts, ends, strict=True)]
+        waste = total(costs) if result is None else result.waste
         self._write(
             self._inform,
             "cascade.call_finished",
@@ -128,7 +141,9 @@ class CallLog:
             tiers_tried=len({attempt.tier for attempt in call.state.attempts}),
             attempts=len(call.attempts),
             latency_s=_seconds(call.ended - call.began),
-            **_cost(total(attempt_cost(attempt) for attempt in call.attempts)),
+            **_cost(total(costs)),
+            waste_low=waste.low,
+            waste_high=waste.high,
         )
 
     def _attempt_ended(self, id_: int) -> None:
@@ -149,6 +164,7 @@ class CallLog:
             attempt=attempt.number,
             kind=attempt.kind,
             model=attempt.model,
+            response_model=None if attempt.answer is None else attempt.answer.model,
             reason=attempt.reason,
             code=None if verdict is None else verdict.code,
             score=None if verdict is None else verdict.score,

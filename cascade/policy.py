@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from cascade.cost import Price
 from cascade.errors import ConfigError
+from cascade.latency import parse_quantile
 from cascade.provider import Provider
 from cascade.verdict import Verifier
 
@@ -16,6 +17,8 @@ Model = str | Provider | Callable[..., Any]
 Prefer = Literal["cheapest", "fastest"]
 Exhausted = Literal["raise", "best"]
 OnAbstain = Literal["escalate", "accept"]
+Delay = float | str | None
+"""Seconds; a quantile of what the model has taken so far, like ``"p95"``; or None for never."""
 
 DEFAULT_TIMEOUT = 120.0
 DEFAULT_VERIFY_TIMEOUT = 30.0
@@ -40,8 +43,9 @@ class Tier:
         retries: further tries of one model after a failure that may pass.
         repairs: further tries after a rejection, with the verifier's reason fed back.
         samples: answers asked of each model at once, judged together.
-        replica_after: seconds after which a second, identical call starts while the first has
-            not answered; the first answer is taken and the other call cancelled.
+        replica_after: seconds without a token, the first or the next, after which a second,
+            identical call starts; the first answer is taken and the other call cancelled. Or
+            ``"p95"``: as long as the first token takes at that quantile of the model's calls.
         fallbacks: stand-in models, tried in order when a model has failed for good.
         on_abstain: what an abstention means: ``escalate`` or ``accept``.
         allow_truncated: judge an answer cut off at ``max_tokens`` instead of failing it.
@@ -49,6 +53,8 @@ class Tier:
         base_url: where the provider's API is, instead of its default.
         api_key: the key, or better ``env:NAME``, the variable that has it.
         price: US dollars per million tokens, instead of the published price.
+        cancel_stops_billing: whether a stream that is closed early is billed only as far as it
+            came; None for what is known of the provider. See docs/costs.md.
 
     Raises:
         ConfigError: a value is impossible, or would do nothing.
@@ -66,7 +72,7 @@ class Tier:
     retries: int = field(default=DEFAULT_RETRIES, kw_only=True)
     repairs: int = field(default=0, kw_only=True)
     samples: int = field(default=1, kw_only=True)
-    replica_after: float | None = field(default=None, kw_only=True)
+    replica_after: Delay = field(default=None, kw_only=True)
     fallbacks: Sequence[Model] = field(default=(), kw_only=True)
     on_abstain: OnAbstain = field(default="escalate", kw_only=True)
     allow_truncated: bool = field(default=False, kw_only=True)
@@ -74,6 +80,7 @@ class Tier:
     base_url: str | None = field(default=None, kw_only=True)
     api_key: str | None = field(default=None, kw_only=True, repr=False)
     price: Price | None = field(default=None, kw_only=True)
+    cancel_stops_billing: bool | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -109,11 +116,13 @@ class Tier:
         self._require("samples", _whole(self.samples, 1), "a whole number, 1 or more")
         for key in ("timeout", "verify_timeout"):
             self._require(key, _positive(getattr(self, key)), "seconds above 0, or None")
-        self._require("replica_after", _delay(self.replica_after), "seconds, 0 or more, or None")
+        self._require("replica_after", _delay(self.replica_after), f"{_DELAY}, or None")
         fits = self.threshold is None or 0 <= self.threshold <= 1
         self._require("threshold", fits, "a number in [0, 1]")
         self._require("on_abstain", self.on_abstain in ("escalate", "accept"),
                       "'escalate' or 'accept'")  # fmt: skip
+        fits = self.cancel_stops_billing is None or isinstance(self.cancel_stops_billing, bool)
+        self._require("cancel_stops_billing", fits, "True, False or None")
 
     def _check_sense(self) -> None:
         if self.verify is None:
@@ -125,6 +134,8 @@ class Tier:
         if self.prompt is not None:
             fits = "{{prompt}}" in self.prompt.replace(" ", "")
             self._require("prompt", fits, "a template with {{prompt}} in it")
+        fits = not (self.cancel_stops_billing and self.params.get("stream") is False)
+        self._require("cancel_stops_billing", fits, "a stream, and params has stream=False")
 
     def _require(self, key: str, fits: bool, wanted: str) -> None:
         if not fits:
@@ -141,8 +152,10 @@ class Policy:
         tiers: from the cheapest to the strongest.
         start_after: when tier k starts while the tier before it is still undecided: None (never:
             a cascade), 0 (at once: a race), seconds after the start of tier k-1 (a hedge), or a
-            list of these, one a tier, beginning with None for the first. Whatever it says, the
-            next tier starts as soon as every started one is out.
+            list of these, one a tier, beginning with None for the first. ``"p95"`` is the time
+            within which that share of the calls to tier k-1's model are answered, and never as
+            long as too few have been seen. Whatever it says, the next tier starts as soon as
+            every started one is out.
         prefer: which accepted answer wins: ``cheapest`` (the lowest accepted tier; waits for
             lower tiers that still run) or ``fastest`` (the first accepted one). By default
             ``fastest`` for a race and ``cheapest`` otherwise.
@@ -157,13 +170,15 @@ class Policy:
 
     name: str
     tiers: Sequence[Tier]
-    start_after: float | Sequence[float | None] | None = field(default=None, kw_only=True)
+    start_after: Delay | Sequence[Delay] = field(default=None, kw_only=True)
     prefer: Prefer | None = field(default=None, kw_only=True)
     grace: float | None = field(default=None, kw_only=True)
     deadline: float | None = field(default=None, kw_only=True)
     exhausted: Exhausted = field(default="raise", kw_only=True)
 
     def __post_init__(self) -> None:
+        if isinstance(self.tiers, Tier) or not isinstance(self.tiers, Sequence):
+            raise ConfigError("tiers: needs a list of tiers, as in [Tier(…)]", policy=self.name)
         object.__setattr__(self, "tiers", tuple(self.tiers))
         if not self.name:
             raise ConfigError("a policy needs a name")
@@ -175,15 +190,16 @@ class Policy:
                       "'cheapest' or 'fastest'")  # fmt: skip
         self._require("exhausted", self.exhausted in ("raise", "best"), "'raise' or 'best'")
         self._require("deadline", _positive(self.deadline), "seconds above 0, or None")
-        self._require("grace", _delay(self.grace), "seconds, 0 or more, or None")
+        fits = _delay(self.grace, quantile=False)
+        self._require("grace", fits, "seconds, 0 or more, or None")
         waits = self.preference == "cheapest" and any(d is not None for d in self.delays)
         self._require("grace", self.grace is None or waits,
                       "tiers that overlap and prefer='cheapest': nothing waits here")  # fmt: skip
 
     @property
-    def delays(self) -> tuple[float | None, ...]:
+    def delays(self) -> tuple[Delay, ...]:
         """``start_after`` of each tier; the first is None."""
-        if isinstance(self.start_after, Sequence):
+        if isinstance(self.start_after, Sequence) and not isinstance(self.start_after, str):
             return (None, *self.start_after[1:])
         return (None,) + (self.start_after,) * (len(self.tiers) - 1)
 
@@ -217,12 +233,9 @@ class Policy:
                 )
 
     def _check_start(self) -> None:
-        wanted = "None, 0, seconds above 0, or a list of these with one value a tier"
-        if isinstance(self.start_after, Sequence):
-            fits = len(self.start_after) == len(self.tiers) and not isinstance(
-                self.start_after, str
-            )
-            self._require("start_after", fits, wanted)
+        wanted = "None, 0, seconds above 0, 'p95', or a list of these with one value a tier"
+        if isinstance(self.start_after, Sequence) and not isinstance(self.start_after, str):
+            self._require("start_after", len(self.start_after) == len(self.tiers), wanted)
             first = self.start_after[0]
             self._require("start_after", not first, "None for the first tier: it starts at once")
         fits = all(_delay(delay) for delay in self.delays)
@@ -257,7 +270,15 @@ def _positive(value: Any) -> bool:
     return value is None or (_number(value) and 0 < value < math.inf)
 
 
-def _delay(value: Any) -> bool:
+_DELAY = "seconds, 0 or more, a quantile like 'p95'"
+
+
+def _delay(value: Any, *, quantile: bool = True) -> bool:
+    if quantile and isinstance(value, str):
+        try:
+            return parse_quantile(value) > 0
+        except ConfigError:
+            return False
     return value is None or (_number(value) and 0 <= value < math.inf)
 
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from cascade.errors import ConfigError, UnknownProviderError, nearest
 from cascade.plugins import entry_points_of
+from cascade.transport import Transport
 from cascade.types import Answer, Request
 
 ENTRY_POINTS = "cascade.providers"
@@ -49,6 +50,11 @@ class Provider(Protocol):
         when the engine closes.
     ``free = True``
         calls cost nothing, so no price is looked up.
+    ``cancel_stops_billing = True``
+        a stream that is closed early is billed as far as it came; False when it is billed to its
+        end, None (as without it) when nobody knows.
+    ``guarded = False``
+        nothing that can be overloaded or go down: no circuit breaker and no limit.
     """
 
     async def complete(self, call: Call, /) -> Answer | None:
@@ -65,8 +71,13 @@ class ProviderContext(Protocol):
     """What an engine offers a provider that is being made."""
 
     @property
+    def transport(self) -> Transport:
+        """How the engine's calls are sent; what all wire formats here use. Ask on the loop."""
+        ...
+
+    @property
     def http(self) -> Any:
-        """The engine's shared HTTP client (httpx2, or the one the user gave)."""
+        """An HTTP client with httpx's interface (httpx2, or the one the user gave)."""
         ...
 
 

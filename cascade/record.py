@@ -43,9 +43,6 @@ def attempt_record(call: LiveCall, id_: int) -> Attempt:
     error = live.error
     if live.cancelled == "timeout":  # whatever the call brought in that same instant was late
         error = _timed_out(call, id_)
-    first = None
-    if live.begun is not None and live.first_at is not None:
-        first = live.first_at - live.begun
     return Attempt(
         number=id_ + 1,
         tier=call.tiers[state.tier].tier.name,
@@ -57,8 +54,8 @@ def attempt_record(call: LiveCall, id_: int) -> Attempt:
         started=state.started - call.began,
         waited=(state.ended if live.begun is None else live.begun) - state.started,
         latency=state.ended - state.started,
-        time_to_first_token=first,
-        cost=attempt_cost(live),
+        time_to_first_token=live.first_token,
+        cost=attempt_cost(live, state.ended),
         answer=live.answer,
         verdict=verdict,
         error=error if outcome == "failed" else None,
@@ -100,18 +97,23 @@ def result(call: LiveCall, *, best: bool) -> Result:
     )
 
 
-def attempt_cost(attempt: LiveAttempt) -> Cost:
-    """What an attempt cost, its check included."""
+def attempt_cost(attempt: LiveAttempt, ended: float | None = None) -> Cost:
+    """What an attempt cost, its check included.
+
+    Args:
+        attempt: one that has ended.
+        ended: when, on the engine's clock; by default now.
+    """
     verdict = attempt.verdict
     if verdict is not None and verdict.cost is not FREE and verdict.cost != FREE:
         # The verdict's own figure covers what the check spent; a check that was cut short or
         # crashed has no figure, but what it spent is known all the same.
-        return _call_cost(attempt) + verdict.cost
-    cost = _call_cost(attempt)
+        return _call_cost(attempt, ended) + verdict.cost
+    cost = _call_cost(attempt, ended)
     return cost + total(attempt.spent) if attempt.spent else cost
 
 
-def _call_cost(attempt: LiveAttempt) -> Cost:
+def _call_cost(attempt: LiveAttempt, ended: float | None) -> Cost:
     target, error = attempt.target, attempt.error
     if attempt.begun is None or target.free:
         return FREE
@@ -123,7 +125,16 @@ def _call_cost(attempt: LiveAttempt) -> Cost:
         return FREE  # neither what never arrived nor an error status is billed
     if target.price is None:
         return Cost.unknown("cancelled")
-    return billing.cut_short(target.price, attempt.request, "".join(attempt.chunks))
+    # Thinking comes before the text and does not show; a tool call may come beside it.
+    shows = attempt.first_at if not attempt.request.tools else None
+    until = next(at for at in (shows, ended, attempt.clock()) if at is not None)
+    return billing.cut_short(
+        target.price,
+        attempt.request,
+        "".join(attempt.chunks),
+        stops=target.cancel_stops_billing,
+        hidden=until - attempt.begun,
+    )
 
 
 def _reason(

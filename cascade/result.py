@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from cascade.cost import Cost
+from cascade.cost import Cost, total
 from cascade.errors import CascadeError
 from cascade.types import Answer
 from cascade.verdict import Verdict
@@ -102,6 +102,15 @@ class Result(Struct, frozen=True, kw_only=True):
         from cascade.explain import table
 
         return table(self.attempts, total=(self.latency, self.cost), winner=self.winner)
+
+    @property
+    def waste(self) -> Cost:
+        """What was spent on attempts whose answer is not the one returned.
+
+        Those that lost a race or a hedge, and those that were rejected or failed, their checks
+        included: what an all-knowing caller would have saved. Part of ``cost``.
+        """
+        return total(a.cost for a in self.attempts if a.answer is not self.answer)
 
     @property
     def winner(self) -> Attempt:

@@ -39,7 +39,7 @@ class TierState(Struct, eq=False):
     plan: TierPlan
     repairs: int
     slots: list[Slot]
-    status: Literal["open", "accepted", "out"] = "open"
+    status: Literal["open", "accepted", "out", "cancelled"] = "open"
     judging: list[AttemptState] = []
     judge_by: float = NEVER
     chosen: AttemptState | None = None
@@ -60,8 +60,6 @@ class AttemptState(Struct, eq=False):
     repairs: int | None
     deadline: float
     started: float
-    home: TierState
-    slot: Slot
     phase: Phase = "running"
     ended: float | None = None
     verdict: Verdict | None = None

@@ -14,7 +14,10 @@ in. That is what makes the live engine and a replay in virtual time agree exactl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import assert_never
+
+from msgspec import Struct
 
 from cascade.events import (
     Aborted,
@@ -36,6 +39,7 @@ from cascade.events import (
     Plan,
     Refused,
     Start,
+    Streamed,
     TierPlan,
 )
 from cascade.result import Kind
@@ -43,50 +47,40 @@ from cascade.standing import ALIVE, NEVER, AttemptState, Phase, Slot, TierState
 from cascade.verdict import TOO_LATE, Verdict
 
 
-class State:
+class State(Struct, eq=False):
     """One call under one plan.
 
     A driver sends `Begin`, carries out the actions it gets back, and sends what comes of them,
     until a `Finish` comes: always exactly one, and nothing after it. Events about attempts that
     are over are ignored, so a driver need not guard against them.
 
+    Args:
+        plan: what to do.
+        extra: asked before each retry, repair, replica and hedge whether it may be made; an
+            escalation is none of these, nor is what a race starts.
+
     Attributes:
         attempts: every attempt started so far; an attempt's id is its position here.
         finish: the `Finish` action once it was given, else None.
         escalations: how many tiers were started because those before were out.
         wake: when to send `Elapsed`; infinite for never. Look again after each event.
+        deadline: the call's; infinite without one.
     """
 
-    __slots__ = (
-        "_actions",
-        "_deadline",
-        "_grace_at",
-        "_next",
-        "_next_at",
-        "_now",
-        "_tiers",
-        "_winner",
-        "attempts",
-        "escalations",
-        "finish",
-        "plan",
-        "wake",
-    )
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.attempts: list[AttemptState] = []
-        self.finish: Finish | None = None
-        self.escalations = 0
-        self.wake = NEVER
-        self._tiers: list[TierState] = []  # those that were started
-        self._next = plan.first
-        self._next_at = NEVER
-        self._winner: TierState | None = None
-        self._deadline = NEVER
-        self._grace_at = NEVER
-        self._now = 0.0
-        self._actions: list[Action] = []
+    plan: Plan
+    _extra: Callable[[], bool] = lambda: True
+    attempts: list[AttemptState] = []
+    finish: Finish | None = None
+    escalations: int = 0
+    wake: float = NEVER
+    deadline: float = NEVER
+    _tiers: list[TierState] = []  # those that were started
+    _next: int = 0
+    _next_at: float = NEVER
+    _winner: TierState | None = None
+    _grace_at: float = NEVER
+    _now: float = 0.0
+    _actions: list[Action] = []
 
     def handle(self, event: Event) -> list[Action]:
         """Take in what happened; the actions to carry out now, in order."""
@@ -101,6 +95,36 @@ class State:
         if self.finish is None:
             self._set_wake()
         return self._actions
+
+    def alone(self, id_: int) -> bool:
+        """Whether the attempt runs, and nothing else that was started may win instead of it."""
+        attempt = self.attempts[id_]
+        if attempt.phase != "running" or self._winner is not None:
+            return False
+        home, own = self.place(attempt)
+        for tier in self._tiers:
+            if tier is not home and tier.status == "open":
+                return False
+        for slot in home.slots:
+            if slot.live != [attempt] if slot is own else not slot.out:
+                return False
+        return True
+
+    def commit(self, id_: int) -> None:
+        """Let nothing replace the attempt: its text was given out, never to be taken back.
+
+        If it fails, its member is out. What has started already is not touched.
+        """
+        tier, slot = self.place(self.attempts[id_])
+        slot.retries, slot.choice, slot.replica_at = 0, tier.plan.fallbacks, NEVER
+
+    def place(self, attempt: AttemptState) -> tuple[TierState, Slot]:
+        """Where an attempt belongs.
+
+        By position: an attempt that held its place would make a cycle, for the garbage collector.
+        """
+        tier = self._tiers[attempt.tier - self.plan.first]
+        return tier, tier.slots[attempt.member]
 
     # Events
 
@@ -118,6 +142,8 @@ class State:
             self._declined(event)
         elif type(event) is Refused:
             self._refused(event)
+        elif type(event) is Streamed:
+            self._streamed(event)
         elif type(event) is Held:
             self._held(event)
         elif type(event) is Began:
@@ -130,24 +156,32 @@ class State:
             assert_never(event)
 
     def _begin(self, event: Begin) -> None:
+        self._next = self.plan.first
         if self.plan.deadline is not None:
-            self._deadline = event.at + self.plan.deadline
+            self.deadline = event.at + self.plan.deadline
         self._start_tier()
 
     def _held(self, event: Held) -> None:
         attempt = self.attempts[event.attempt]
         if attempt.phase == "running":
             attempt.phase = "waiting"
-            attempt.deadline = self._deadline
-            attempt.slot.replica_at = NEVER
+            attempt.deadline = self.deadline
+            self.place(attempt)[1].replica_at = NEVER
 
     def _began(self, event: Began) -> None:
         attempt = self.attempts[event.attempt]
         if attempt.phase == "waiting":
-            tier, slot = attempt.home, attempt.slot
+            tier, slot = self.place(attempt)
             attempt.phase = "running"
             attempt.deadline = self._until(tier.plan.timeout)
             self._plan_replica(tier, slot, attempt.kind)
+
+    def _streamed(self, event: Streamed) -> None:
+        attempt = self.attempts[event.attempt]
+        tier, slot = self.place(attempt)
+        patience = tier.plan.replica_after
+        if attempt.phase == "running" and patience is not None and slot.replica_at < NEVER:
+            slot.replica_at = max(slot.replica_at, event.at + patience)
 
     def _answered(self, event: Answered) -> None:
         attempt = self.attempts[event.attempt]
@@ -158,7 +192,7 @@ class State:
 
     def _spare(self, attempt: AttemptState) -> None:
         """Go without the tier's other members that have not answered yet."""
-        tier, own = attempt.home, attempt.slot
+        tier, own = self.place(attempt)
         for slot in tier.slots:
             if slot is not own and slot.answer is None:
                 self._cancel_slot(slot, "settled")
@@ -173,7 +207,7 @@ class State:
 
     def _take(self, attempt: AttemptState) -> None:
         """Take the attempt's answer as its member's."""
-        tier, slot = attempt.home, attempt.slot
+        tier, slot = self.place(attempt)
         attempt.phase = "answered"
         slot.live.remove(attempt)
         slot.answer = attempt
@@ -183,7 +217,7 @@ class State:
     def _declined(self, event: Declined) -> None:
         attempt = self.attempts[event.attempt]
         if attempt.phase in ("running", "waiting"):
-            tier, slot = attempt.home, attempt.slot
+            tier, slot = self.place(attempt)
             self._end(attempt, "rejected")
             slot.live.remove(attempt)
             self._cancel_slot(slot, "replica")
@@ -200,7 +234,7 @@ class State:
             attempt = self.attempts[id_]
             if attempt.phase == "judging" and attempt.verdict is None:
                 attempt.verdict = verdict
-        tier = self.attempts[event.attempts[0]].home
+        tier, _ = self.place(self.attempts[event.attempts[0]])
         for attempt in tier.judging:
             if attempt.verdict is None:
                 return
@@ -211,10 +245,10 @@ class State:
 
     def _until(self, seconds: float | None) -> float:
         """When that many seconds are over, at most the call's deadline."""
-        return self._deadline if seconds is None else min(self._now + seconds, self._deadline)
+        return self.deadline if seconds is None else min(self._now + seconds, self.deadline)
 
     def _set_wake(self) -> None:
-        wake = self._deadline
+        wake = self.deadline
         if self._grace_at < wake:
             wake = self._grace_at
         if self._next_at < wake:
@@ -233,7 +267,7 @@ class State:
     def _expire(self) -> None:
         """Let every timer that is due count, the ones that end things first."""
         now = self._now
-        if self._deadline <= now:
+        if self.deadline <= now:
             self._conclude("deadline")
         elif self._grace_at <= now:
             self._conclude("accepted")
@@ -241,7 +275,9 @@ class State:
             if tier.status == "open" and self.finish is None:
                 self._expire_tier(tier)
         if self._next_at <= now and self.finish is None:
-            self._start_tier()
+            self._next_at = NEVER  # without leave, it starts when those before it are out
+            if self._extra():
+                self._start_tier()
 
     def _expire_tier(self, tier: TierState) -> None:
         if tier.judge_by <= self._now:
@@ -261,7 +297,8 @@ class State:
                 self._start(tier, slot, "retry")
             elif slot.replica_at <= self._now:
                 slot.replica_at = NEVER
-                self._start(tier, slot, "replica")
+                if self._extra():
+                    self._start(tier, slot, "replica")
 
     # Tiers and attempts
 
@@ -293,8 +330,6 @@ class State:
             slot.repairs,
             deadline,
             self._now,
-            tier,
-            slot,
         )
         self.attempts.append(attempt)
         slot.live.append(attempt)
@@ -304,22 +339,24 @@ class State:
 
     def _plan_replica(self, tier: TierState, slot: Slot, kind: Kind) -> None:
         """Every call but a replica may get one, ``replica_after`` it began to run."""
-        if tier.plan.replica_after is None or kind == "replica":
+        if tier.plan.replica_after is None or kind == "replica" or len(slot.live) > 1:
             return
         slot.replica_at = self._now + tier.plan.replica_after
         if slot.replica_at <= self._now:
             slot.replica_at = NEVER
-            self._start(tier, slot, "replica")
+            if self._extra():
+                self._start(tier, slot, "replica")
 
     def _fail(self, attempt: AttemptState, retryable: bool, delay: float) -> None:
         """End the attempt; then a replica still in flight, a retry, a stand-in, or give up."""
-        tier, slot = attempt.home, attempt.slot
+        tier, slot = self.place(attempt)
         self._end(attempt, "failed")
         slot.live.remove(attempt)
         if slot.live:
             return
         slot.replica_at = NEVER
-        if retryable and slot.retries > 0 and self._now + delay < self._deadline:
+        in_time = self._now + delay < self.deadline
+        if retryable and slot.retries > 0 and in_time and self._extra():
             slot.retries -= 1
             slot.retry_at = self._now + delay
             if delay <= 0:
@@ -379,8 +416,8 @@ class State:
                     repairable.append(attempt)
         if best is not None:
             self._accept(tier, best[1])
-        elif repairable and tier.repairs > 0:
-            self._repair(tier, repairable)
+        elif tier.repairs > 0 and (paid := [each for each in repairable if self._extra()]):
+            self._repair(tier, paid)
         else:
             self._out(tier)
 
@@ -456,7 +493,7 @@ class State:
     def _cancel_tier(self, tier: TierState, reason: CancelReason) -> None:
         if tier.status != "open":
             return
-        tier.status = "out"
+        tier.status = "cancelled"
         tier.judge_by = NEVER
         for slot in tier.slots:
             self._cancel_slot(slot, reason)
@@ -474,11 +511,11 @@ class State:
         for tier in self._tiers:
             self._cancel_tier(tier, reason)
         if chosen is None and outcome != "aborted":
-            chosen = self._best()
+            chosen = self.best_rejected()
         self.finish = Finish(outcome, None if chosen is None else chosen.id)
         self._actions.append(self.finish)
 
-    def _best(self) -> AttemptState | None:
+    def best_rejected(self) -> AttemptState | None:
         """The best-scored rejected answer; among equals the strongest tier's latest."""
         rejected = [a for a in self.attempts if a.phase == "rejected" and a.verdict and a.whole]
         return max(rejected, key=lambda a: (_score(a.verdict), a.tier, a.id), default=None)

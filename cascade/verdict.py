@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from copy import copy
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -77,17 +78,9 @@ class Verdict(Struct, frozen=True):
         """The same verdict with the seconds the check took, if it does not say so itself."""
         if self.latency is not None:
             return self
-        return Verdict(
-            self.outcome,
-            self.score,
-            self.reason,
-            self.code,
-            self.repairable,
-            self.parsed,
-            self.text,
-            self.cost,
-            latency,
-        )
+        timed = copy(self)
+        force_setattr(timed, "latency", latency)
+        return timed
 
     @classmethod
     def accept(

@@ -9,6 +9,8 @@ import hypothesis
 import pytest
 import trio.testing
 
+from cascade.retry_budget import RetryBudget
+
 # CI tries the same examples every time, so that it fails for a change and not by chance; at a
 # developer's desk they are new each run, which is how they find what is wrong. How long an example
 # takes is the machine's mood; what must be quick is timed by tests of its own.
@@ -38,3 +40,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "weights" in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def _ample_retry_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test retries is no concern of the next."""
+    monkeypatch.setattr("cascade.retry_budget._shared", RetryBudget(reserve=1e6))

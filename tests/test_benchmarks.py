@@ -13,7 +13,7 @@ import anyio
 import msgspec
 import pytest
 
-from benchmarks import json_schema, library, overhead, sql_speed, verifier_cost, verifiers
+from benchmarks import json_schema, library, sql_speed, verifier_cost, verifiers
 from benchmarks.golden import GoldenRow, is_right, query, read_golden
 from benchmarks.recorded_json import Board
 from benchmarks.recorded_rules import judged
@@ -228,21 +228,6 @@ class TestSummary:
         with pytest.raises(SystemExit):
             library.main()
         assert "choose from extract, classify, sql" in capsys.readouterr().err
-
-
-class TestOverhead:
-    """The table of the overhead benchmark, on numbers made up."""
-
-    def test_the_ratio_is_of_verified_to_bare(self) -> None:
-        assert overhead.Row(1, 10, 200.0, 300.0, (90.0, 100.0, 120.0)).ratio == 1.5
-
-    def test_the_table_shows_median_and_quartiles(self) -> None:
-        rows = [overhead.Row(32, 10, 200.0, 300.0, (90.0, 100.0, 120.0))]
-        head, line = overhead.table(rows).splitlines()
-        assert head.split()[0:3] == ["in", "flight", "bare"]
-        assert line.split() == [
-            "32", "200", "µs", "300", "µs", "1.50x", "100", "µs", "(90", "to", "120)"
-        ]  # fmt: skip
 
 
 class TestVerifiers:

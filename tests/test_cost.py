@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from cascade import (
     Answer,
+    CascadeExhausted,
+    ConfigError,
     Cost,
     Engine,
     Policy,
@@ -23,8 +27,11 @@ from cascade import (
     Verdict,
     call_model,
 )
+from cascade.billing import ASSUMED_MAX_TOKENS, HIDDEN_TOKENS_PER_SECOND
 from cascade.cost import FREE, total
 from cascade.prices import published_price
+from cascade.probe import LENGTH
+from cascade.providers._cancellation import stops_billing
 from cascade.testing import Scripted, ScriptedModel
 
 pytestmark = pytest.mark.anyio
@@ -99,6 +106,152 @@ async def test_a_loser_without_a_token_may_have_cost_nothing() -> None:
     assert lost.low == 0.0
     assert lost.high is not None
     assert 10 * 10 / 1e6 < lost.high < 0.001
+
+
+# The prompt's 600 bytes are 100 to 301 tokens, and up to 8 more are the chat template's.
+
+
+def bounds(cost: Cost) -> tuple[float, float]:
+    """In dollars per million tokens, so that tokens are easy to see."""
+    assert cost.low is not None
+    assert cost.high is not None
+    return round(cost.low * 1e6), round(cost.high * 1e6)
+
+
+async def lost(**settings: Any) -> Cost:
+    """The cost of a loser whose first text came after 1 s: 12 bytes until it was cancelled."""
+    step = Scripted(text="good" * 10, delay=1.0, chunks=10, chunk_delay=1.0)
+    winner = model("b", Scripted(text="good", delay=3.5, usage=Usage(1, 1)))
+    result = await run(model("a", step, **settings), winner, start_after=0)
+    assert result.attempts[0].outcome == "cancelled"
+    return result.attempts[0].cost
+
+
+@pytest.mark.parametrize("stops", [None, False])
+async def test_a_provider_that_writes_on_may_bill_all_it_was_allowed(stops: bool | None) -> None:
+    cost = await lost(cancel_stops_billing=stops, params={"max_tokens": 2000})
+    assert bounds(cost) == (100 + 2 * 10, 309 + 2000 * 10)
+    cost = await lost(cancel_stops_billing=stops)
+    assert bounds(cost) == (100 + 2 * 10, 309 + ASSUMED_MAX_TOKENS * 10)
+
+
+async def test_a_provider_that_stops_bills_what_came_and_what_could_not_be_seen() -> None:
+    cost = await lost(cancel_stops_billing=True)
+    assert bounds(cost) == (100 + 2 * 10, 309 + (7 + HIDDEN_TOKENS_PER_SECOND) * 10)
+
+
+async def test_what_could_not_be_seen_is_within_what_was_allowed() -> None:
+    cost = await lost(cancel_stops_billing=True, params={"max_tokens": 50})
+    assert bounds(cost) == (100 + 2 * 10, 309 + 50 * 10)
+
+
+async def test_a_call_that_is_not_streamed_is_never_stopped() -> None:
+    class Stopping(ScriptedModel):
+        cancel_stops_billing = True
+
+    step = Scripted(text="good", delay=60.0)
+    for params, most in (({}, HIDDEN_TOKENS_PER_SECOND), ({"stream": False}, ASSUMED_MAX_TOKENS)):
+        slow = Tier(Stopping(step, name="a"), price=PRICE, params=params)
+        result = await run(slow, model("b", Scripted(text="good", delay=1.0)), start_after=0)
+        assert bounds(result.attempts[0].cost) == (0, 309 + most * 10)
+
+
+async def test_a_tool_call_may_come_unseen_beside_the_text() -> None:
+    step = Scripted(text="good" * 10, delay=1.0, chunks=10, chunk_delay=1.0)
+    slow = model("a", step, cancel_stops_billing=True)
+    quick = model("b", Scripted(text="good", delay=3.5))
+    request = Request.of("x")
+    tools = ({"type": "function", "function": {"name": "f", "parameters": {}}},)
+    policy = Policy("p", [slow, quick], start_after=0)
+    async with Engine() as engine:
+        seen = await engine.run(policy, request)
+        unseen = await engine.run(policy, replace(request, tools=tools))
+    (_, high), (_, higher) = (bounds(result.attempts[0].cost) for result in (seen, unseen))
+    assert higher - high == 2.5 * HIDDEN_TOKENS_PER_SECOND * 10
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"cancel_stops_billing": "yes"}, "needs True, False or None"),
+        ({"cancel_stops_billing": True, "params": {"stream": False}}, "needs a stream"),
+    ],
+)
+def test_what_a_tier_says_of_billing_is_checked(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Tier("openai:m", **settings)
+
+
+async def test_what_costs_nothing_has_no_billing_to_stop() -> None:
+    async with Engine() as engine:
+        with pytest.raises(ConfigError, match="does nothing for a model that costs nothing"):
+            engine.bind(Policy("p", [Tier(lambda prompt: prompt, cancel_stops_billing=True)]))
+
+
+@pytest.mark.parametrize(
+    ("url", "stops"),
+    [
+        ("https://api.openai.com/v1", True),
+        ("https://eu.api.openai.com/v1", True),
+        ("https://API.Anthropic.com", True),
+        ("https://mine.openai.azure.com/openai/v1", True),
+        ("https://api.together.xyz/v1", True),
+        ("https://api.fireworks.ai/inference/v1", True),
+        ("https://api.deepseek.com", True),
+        ("https://api.x.ai/v1", True),
+        ("https://generativelanguage.googleapis.com/v1beta", False),
+        ("https://us-central1-aiplatform.googleapis.com/v1", False),
+        ("https://bedrock-runtime.eu-west-1.amazonaws.com/openai/v1", False),
+        ("https://api.groq.com:443/openai/v1", False),
+        ("https://api.mistral.ai/v1", False),
+        ("https://api.perplexity.ai", False),
+        ("https://openrouter.ai/api/v1", None),
+        ("https://api.openai.com.evil.example/v1", None),
+        ("https://notapi.openai.com/v1", None),
+        ("http://127.0.0.1:8000/v1", None),
+    ],
+)
+async def test_who_stops_billing(url: str, stops: bool | None) -> None:
+    assert stops_billing(url) is stops
+    tier = Tier("openai:m", base_url=url, api_key="k")
+    said = Tier("openai:m", base_url=url, api_key="k", cancel_stops_billing=False, name="said")
+    async with Engine() as engine:
+        bound = engine.bind(Policy("p", [tier, said]))
+    known, told = (tier.targets[0][0].cancel_stops_billing for tier in bound.tiers)
+    assert (known, told) == (stops, False)
+
+
+def test_the_page_on_costs_has_the_numbers() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "costs.md").read_text(encoding="utf-8")
+    assert f"or {ASSUMED_MAX_TOKENS}\n" in page
+    assert f"{HIDDEN_TOKENS_PER_SECOND} tokens a second" in page
+    assert f"an answer of {LENGTH} tokens" in page
+
+
+async def test_waste_is_what_the_other_answers_cost() -> None:
+    paid = Usage(1_000_000, 0)
+    bad = model("a", Scripted(text="bad", usage=paid))
+    slow = model("b", Scripted(text="good", delay=60.0), params={"max_tokens": 100})
+    good = model("c", Scripted(text="good", delay=1.0, usage=paid))
+    result = await run(bad, slow, good, start_after=0)
+    assert result.winner.cost == Cost(1.0, 1.0)
+    assert result.waste == result.attempts[0].cost + result.attempts[1].cost
+    assert result.cost == result.waste + result.winner.cost
+    assert result.waste.basis == "cancelled"
+    assert "$1.0000 to $1.0013 of it wasted" in result.explain()
+
+
+async def test_nothing_is_wasted_where_the_first_answer_is_taken() -> None:
+    result = await run(model("a", Scripted(text="good", usage=Usage(5, 5))))
+    assert result.waste == FREE
+    assert "wasted" not in result.explain()
+
+
+async def test_all_is_wasted_where_no_answer_is_taken() -> None:
+    bad = Scripted(text="bad", usage=Usage(1_000_000, 0))
+    with pytest.raises(CascadeExhausted) as caught:
+        await run(model("a", bad), model("b", bad))
+    assert caught.value.waste == Cost(2.0, 2.0)
 
 
 async def test_an_error_status_is_not_billed() -> None:

@@ -267,6 +267,16 @@ async def test_a_replica_overtakes_a_slow_twin() -> None:
     assert result.attempts[0].reason == "its twin answered first"
 
 
+async def test_a_replica_is_started_by_a_piece_of_the_very_instant_it_is_due_too() -> None:
+    for _ in range(8):  # whether the timer or the piece is noticed first is chance
+        drips = Scripted(text="good", delay=1.0, chunks=2, chunk_delay=2.0)
+        model = tier("a", drips, says("good", 9.0), replica_after=2.0)
+        begun = anyio.current_time()
+        result = await run(Policy("p", [model]))
+        assert anyio.current_time() - begun == 3.0
+        assert story(result) == [("a", "accepted", 0.0, 3.0), ("a", "cancelled", 3.0, 3.0)]
+
+
 async def test_an_ensemble_is_judged_together() -> None:
     def longest(request: Request, answers: Sequence[Answer]) -> list[Verdict]:
         del request

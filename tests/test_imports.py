@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HEAVY = {
+    "aiohttp",
     "cyclopts",
     "genai_prices",
     "httpx2",
@@ -29,10 +30,14 @@ HEAVY = {
 }
 
 
-def fresh(code: str) -> str:
+def fresh(code: str, **environment: str) -> str:
     """The output of the code in a new interpreter."""
     done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env={**os.environ}
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
     )
     return done.stdout
 
@@ -45,12 +50,14 @@ def test_import_cascade_loads_nothing_heavy() -> None:
     assert not {name for name in loaded if name.startswith(("cascade_verifiers", "cascade_polic"))}
 
 
-def test_import_cascade_is_quick() -> None:
-    # Processor time, and the best of many: how long others keep the machine busy is not ours.
+def test_import_cascade_is_quick(tmp_path: Path) -> None:
+    # With bytecode, as an installed package has it; it is written by the first import. Processor
+    # time, and the best of many: how long others keep the machine busy is not ours.
+    bytecode = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
     code = "import time; t = time.process_time(); import cascade; print(time.process_time() - t)"
     best = 1.0
     for _ in range(30):
-        best = min(best, float(fresh(code)))
+        best = min(best, float(fresh(code, **bytecode)))
         if best < 0.150:
             break
     assert best < 0.150

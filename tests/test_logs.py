@@ -11,7 +11,17 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from cascade import CascadeExhausted, Engine, Policy, Price, Tier, Usage
+from cascade import (
+    Answer,
+    APIConnectionError,
+    Call,
+    CascadeExhausted,
+    Engine,
+    Policy,
+    Price,
+    Tier,
+    Usage,
+)
 from cascade.testing import Scripted, ScriptedModel
 
 pytestmark = pytest.mark.anyio
@@ -59,6 +69,7 @@ async def test_one_event_an_attempt_and_one_a_call(events: list[dict[str, Any]])
     assert (call["policy"], call["outcome"], call["tier"]) == ("p", "accepted", "b")
     assert (call["escalations"], call["tiers_tried"]) == (1, 2)
     assert call["cost_low"] == call["cost_high"] == pytest.approx(2 * 0.0011)
+    assert call["waste_low"] == call["waste_high"] == pytest.approx(0.0011)
     assert events[0]["input_tokens"] == 1000
     assert events[0]["check_s"] >= 0
     assert events[0]["reason"]
@@ -70,6 +81,9 @@ async def test_a_call_that_raises_is_logged_too(events: list[dict[str, Any]]) ->
         await run(bad)
     assert events[-1]["event"] == "cascade.call_finished"
     assert (events[-1]["outcome"], events[-1]["tier"]) == ("exhausted", None)
+    assert {key: events[-1][key] for key in ("cost_low", "waste_low")} == dict.fromkeys(
+        ("cost_low", "waste_low")
+    )
 
 
 async def test_a_cancelled_call_is_logged_too(events: list[dict[str, Any]]) -> None:
@@ -126,3 +140,31 @@ async def test_a_check_that_crashes_is_a_warning_with_its_traceback(
     assert "the verifier crashed: ZeroDivisionError: in the check" in record.getMessage()
     assert record.exc_info is not None
     assert record.exc_info[0] is ZeroDivisionError
+
+
+@pytest.mark.parametrize("late", ["answer", "text", "error"])
+async def test_what_comes_after_the_cancellation_changes_no_record(
+    events: list[dict[str, Any]], late: str
+) -> None:
+    class Stubborn:
+        name = "stubborn"
+
+        async def complete(self, call: Call, /) -> Answer | None:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.05)
+            if late == "text":
+                call.on_delta("much more text than there was")
+            if late == "error":
+                raise APIConnectionError("never sent")
+            return Answer("late", usage=USAGE)
+
+    price = Price(input=1.0, output=10.0)
+    quick = ScriptedModel(Scripted(text="good", delay=0.01), name="quick")
+    tiers = [Tier(Stubborn(), price=price), Tier(quick, price=price)]
+    async with Engine() as engine:
+        result = await engine.run(Policy("p", tiers, start_after=0), "hello")
+    told = next(event for event in events if event["event"] == "cascade.attempt_cancelled")
+    record = result.attempts[0]
+    assert record.outcome == "cancelled"
+    assert record.answer is None
+    assert (told["cost_low"], told["cost_high"]) == (record.cost.low, record.cost.high)

@@ -201,3 +201,8 @@ async def test_a_base_url_with_the_path_of_the_call_is_refused() -> None:
 def test_a_verifier_given_by_name_in_code_is_explained() -> None:
     with pytest.raises(ConfigError, match=r"make\('json_schema'"):
         Tier("openai:m", verify="json_schema")  # type: ignore[arg-type]
+
+
+def test_tiers_that_are_no_list_are_refused() -> None:
+    with pytest.raises(ConfigError, match="list of tiers"):
+        Policy("p", Tier("openai:gpt-5"))  # type: ignore[arg-type]  # as a user may write it

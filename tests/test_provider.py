@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from cascade import Answer, Call, ConfigError, Engine, Policy, Tier, provider
+from cascade import (
+    Answer,
+    Call,
+    ConfigError,
+    Engine,
+    MissingAPIKeyError,
+    Policy,
+    Tier,
+    provider,
+)
 from cascade.provider import find_provider, provider_names, split_model
 
 pytestmark = pytest.mark.anyio
@@ -67,3 +76,13 @@ def test_a_name_is_taken_once() -> None:
 )
 def test_a_reference_is_divided_at_the_first_mark(reference: str, pair: tuple[str, str]) -> None:
     assert split_model(reference) == pair
+
+
+async def test_a_key_that_is_set_after_all_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    policy = Policy("p", [Tier("openai:gpt-5-mini")])
+    async with Engine(http="httpx") as engine:
+        with pytest.raises(MissingAPIKeyError, match="OPENAI_API_KEY"):
+            engine.bind(policy)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-later")
+        assert engine.bind(policy).tiers[0].targets[0][0].name == "openai:gpt-5-mini"

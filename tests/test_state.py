@@ -27,6 +27,7 @@ from cascade.events import (
     Plan,
     Refused,
     Start,
+    Streamed,
     TierPlan,
 )
 from cascade.standing import ALIVE
@@ -77,6 +78,7 @@ class World:
     """A driver that does whatever the test draws, and checks what it is told to do."""
 
     plan: Plan
+    broke: bool = False  # whether the retry budget is empty
     now: float = 0.0
     running: set[int] = field(default_factory=set)
     judging: set[int] = field(default_factory=set)
@@ -86,7 +88,7 @@ class World:
     finish: Finish | None = None
 
     def __post_init__(self) -> None:
-        self.state = State(self.plan)
+        self.state = State(self.plan, lambda: not self.broke)
 
     def send(self, event: Event) -> None:
         self.now = event.at
@@ -126,6 +128,10 @@ class World:
             assert start.deadline <= self.now + tier.timeout
         if self.plan.deadline is not None:
             assert start.deadline <= self.plan.deadline
+        if self.broke:
+            assert start.kind in ("first", "fallback") or (
+                start.kind == "replica" and tier.replica_after == 0
+            )
         if start.tier not in self.tier_started:
             self._check_tier_start(start.tier)
             self.tier_started[start.tier] = self.now
@@ -138,8 +144,8 @@ class World:
             return
         delay = self.plan.delays[tier]
         due = math.inf if delay is None else self.tier_started[tier - 1] + delay
-        assert self.now <= due
-        if self.now < due:
+        assert self.now <= due or self.broke
+        if self.now < due or (self.broke and delay):
             # Pulled forward: then nothing that was started is undecided or accepted.
             phases = {a.phase for a in self.state.attempts if a.tier < tier}
             assert phases <= {"rejected", "failed", "cancelled"}
@@ -190,7 +196,7 @@ def _event(draw: st.DrawFn, world: World) -> Event:
     wake = world.state.wake
     jobs = sorted(world.running)
     checks = sorted(world.judging)
-    kinds = ["answer", "fail", "decline", "refuse", "hold", "begin"] if jobs else []
+    kinds = ["answer", "fail", "decline", "refuse", "hold", "begin", "stream"] if jobs else []
     kinds += ["judge", "judge"] if checks else []
     kinds += ["elapse", "elapse"] if wake < math.inf else []
     if world.state.attempts:
@@ -217,15 +223,19 @@ def _event(draw: st.DrawFn, world: World) -> Event:
         return Refused(at, attempt, Verdict.reject("hopeless", repairable=draw(st.booleans())))
     if kind == "hold":
         return Held(at, attempt)
+    if kind == "stream":
+        return Streamed(at, attempt)
     if kind == "begin":
         return Began(at, attempt)
     return Answered(at, attempt, enough=draw(st.booleans()))
 
 
 @settings(max_examples=600, deadline=None)
-@given(st.data(), plans())
-def test_invariants_hold_under_any_interleaving(data: st.DataObject, plan: Plan) -> None:
-    world = World(plan)
+@given(st.data(), plans(), st.booleans())
+def test_invariants_hold_under_any_interleaving(
+    data: st.DataObject, plan: Plan, broke: bool
+) -> None:
+    world = World(plan, broke)
     world.send(Begin(0.0))
     for _ in range(60):
         if world.finish is not None:
@@ -317,6 +327,16 @@ def test_a_replica_starts_when_due_and_the_slower_twin_is_cancelled() -> None:
     assert state.wake == 1.0
     assert state.handle(Elapsed(1.0))[0] == Start(1, 0, 0, 0, "replica", None, math.inf)
     assert state.handle(Answered(1.5, 1)) == [Cancel(0, "replica"), Judge(0, (1,))]
+
+
+def test_a_stream_that_goes_on_puts_its_replica_off() -> None:
+    state = State(plan_of(TierPlan(replica_after=2.0)))
+    state.handle(Begin(0.0))
+    assert state.handle(Streamed(1.5, 0)) == []
+    assert state.wake == 3.5
+    assert state.handle(Streamed(1.0, 0)) == []  # news that is older changes nothing
+    assert state.wake == 3.5
+    assert state.handle(Elapsed(3.5)) == [Start(1, 0, 0, 0, "replica", None, math.inf)]
 
 
 def test_a_held_attempt_is_not_timed() -> None:

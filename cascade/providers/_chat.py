@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
-from cascade.errors import APIResponseError, PromptError
+from cascade.errors import APIResponseError
 from cascade.providers._chat_chunks import (
     CallDelta,
     Choice,
@@ -18,38 +18,9 @@ from cascade.providers._chat_chunks import (
     read_usage,
 )
 from cascade.providers._http_errors import ErrorBody, decode_error, parse_error
+from cascade.providers._sse import Event
+from cascade.providers._wire import ErrorInAnswer, encode
 from cascade.types import Answer, Message, Request, TokenLogprob, ToolCall, Usage
-
-
-class ErrorInAnswer(Exception):  # noqa: N818  (caught by the provider, never seen outside)
-    """The server sent an error object with status 200."""
-
-    def __init__(self, said: ErrorBody) -> None:
-        super().__init__(said.message)
-        self.said = said
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, Sequence):
-        return list(value)
-    raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-_encode: Final = msgspec.json.Encoder(enc_hook=_plain).encode
-
-
-def encode(value: object) -> bytes:
-    """JSON.
-
-    Raises:
-        PromptError: something in it is not JSON.
-    """
-    try:
-        return _encode(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise PromptError(f"the request cannot be written as JSON: {error}") from error
 
 
 def request_body(model: str, request: Request) -> tuple[bytes, bool]:
@@ -128,13 +99,14 @@ class Assembly:
     def whole(self) -> bool:
         return self.ended or self.finish_reason is not None
 
-    def add(self, data: bytes) -> None:
-        """Take in the data of one event.
+    def add(self, event: Event, /) -> None:
+        """Take in one event.
 
         Raises:
             APIResponseError: it is no chunk.
             ErrorInAnswer: it is an error.
         """
+        data = event.data
         if data.startswith(b"[DONE]"):
             self.ended = True
             return
@@ -142,7 +114,7 @@ class Assembly:
             return  # some proxies send the last chunk twice
         self._take(decode_chunk(data), data)
 
-    def add_whole(self, data: bytes) -> None:
+    def add_whole(self, data: bytes, /) -> None:
         """Take in the body of an answer that was not streamed. It arrived as no delta.
 
         Raises:
@@ -232,7 +204,7 @@ class Assembly:
             self._by_index[delta.index] = known
         return known
 
-    def answer(self, request_id: str | None) -> Answer:
+    def answer(self, request_id: str | None, /) -> Answer:
         """The answer as far as it was taken in."""
         return Answer(
             text="".join(self._text),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
@@ -35,16 +36,11 @@ class Endpoint:
         """Host and port, with the port only when the address gives one."""
         return urlsplit(self.url).netloc
 
-    @property
-    def host_port(self) -> str:
-        """Host and port, with the port always."""
-        parts = urlsplit(self.url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        return self.place if parts.port else f"{self.place}:{port}"
-
     def path(self, path: str) -> str:
-        """The full address of ``path``, which begins with a slash."""
-        return f"{self.url}{path}?{self.query}" if self.query else self.url + path
+        """The full address of ``path``, which begins with a slash and may have a query itself."""
+        if not self.query:
+            return self.url + path
+        return f"{self.url}{path}{'&' if '?' in path else '?'}{self.query}"
 
     def require_key(self) -> None:
         """Refuse to go on without a needed key.
@@ -63,17 +59,20 @@ def find_endpoint(
     default: str,
     url_variable: str,
     key_variable: str,
+    address: Callable[[str], str] = str,
 ) -> Endpoint:
     """Work out address and key from what was given and from the environment.
 
     The key in ``key_variable`` belongs to the service at ``default``, or to whatever the user
     put into ``url_variable``. It is never sent to a ``base_url`` that came with a policy.
+    ``address`` turns what users write for an address into a URL.
 
     Raises:
         ConfigError: the address or the key cannot be used.
     """
     from_environment = os.environ.get(url_variable) or default
-    parts = _address(base_url or from_environment, "base_url" if base_url else url_variable)
+    source = "base_url" if base_url else url_variable
+    parts = _address(address(base_url or from_environment), source)
     clean = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
     key, missing = _key(api_key, key_variable)
     if api_key is None or api_key == "":

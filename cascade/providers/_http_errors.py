@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import ssl
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -16,7 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from cascade import errors
-from cascade.errors import APIConnectionError, APIResponseError, APIStatusError, ProviderError
+from cascade.errors import APIResponseError, APIStatusError, ProviderError
+from cascade.transport import Headers
 
 MAX_MESSAGE: Final = 500
 MAX_RETRY_AFTER: Final = 86_400.0
@@ -40,6 +38,7 @@ _STATUS_BY_CODE: Mapping[str, int] = {
     "api_error": 500,
     "authentication_error": 401,
     "badrequesterror": 400,
+    "billing_error": 402,
     "context_length_exceeded": 400,
     "exceed_context_size_error": 400,
     "engine_overloaded_error": 503,
@@ -61,18 +60,31 @@ _STATUS_BY_CODE: Mapping[str, int] = {
     "timeout": 408,
     "timeout_error": 408,
     "unavailable_error": 503,
+    # Google's, https://cloud.google.com/apis/design/errors#handling_errors
+    "deadline_exceeded": 504,
+    "failed_precondition": 400,
+    "internal": 500,
+    "invalid_argument": 400,
+    "not_found": 404,
+    "permission_denied": 403,
+    "resource_exhausted": 429,
+    "unauthenticated": 401,
+    "unavailable": 503,
 }
 
 _CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error"}
 _CONTENT_CODES = {"content_filter", "content_policy_violation"}
+_KEY_CODES = {"invalid_api_key"}
 _NO_CREDIT_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 
 # OpenAI and vLLM before 0.16 "maximum context length", vLLM "the model's context length" and
 # "maximum model length", llama.cpp "exceeds the available context size" (400) and "Context size
-# has been exceeded" (500), llama-cpp-python "exceed context window".
+# has been exceeded" (500), llama-cpp-python "exceed context window", Anthropic "prompt is too
+# long", Gemini "input token count (…) exceeds the maximum number of tokens".
 _CONTEXT_TEXT = re.compile(
     r"context length|maximum model length|available context size"
-    r"|context size has been exceeded|exceeds? (?:the )?context (?:window|size)",
+    r"|context size has been exceeded|exceeds? (?:the )?context (?:window|size)"
+    r"|prompt is too long|input token count.{0,40}exceeds the maximum",
     re.IGNORECASE,
 )
 _CONTEXT_STATUSES = {400, 413, 422, 500}
@@ -136,7 +148,8 @@ def status_error(
 ) -> APIStatusError:
     """The error for this status and what the server said about it.
 
-    ``place`` says where, for people: the model and the host. ``secret`` is cut out of the text.
+    ``place`` says where, for people: the model and the host. ``secret`` is the key that was sent,
+    if one was; it is cut out of the text.
     """
     kind = _kind(status, said)
     retryable: bool | None = None
@@ -144,6 +157,8 @@ def status_error(
         retryable = False  # no waiting fills an empty account
     text = one_line(said.message, secret) or "no message"
     tail = f" (request {one_line(request_id, secret)[:100]})" if request_id else ""
+    if kind is errors.AuthenticationError and not secret:
+        tail += "; no key was sent: give the tier an api_key"
     return kind(
         f"{place} answered {status}: {text}{tail}",
         retryable=retryable,
@@ -160,6 +175,8 @@ def _kind(status: int, said: ErrorBody) -> type[APIStatusError]:
         return errors.ContextWindowExceededError
     if said.codes & _CONTENT_CODES:
         return errors.ContentPolicyError
+    if said.codes & _KEY_CODES and status < 500:  # Gemini's has the status 400
+        return errors.AuthenticationError
     default = errors.InternalServerError if status >= 500 else APIStatusError
     return _BY_STATUS.get(status, default)
 
@@ -177,7 +194,7 @@ def stream_error(
     return APIResponseError(f"{place} broke off with an error: {text}", request_id=request_id)
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after(headers: Headers) -> float | None:
     """Seconds to wait, from ``retry-after-ms`` or ``retry-after``; None when absent or absurd."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name)
@@ -208,65 +225,3 @@ def one_line(text: str, secret: str | None = None) -> str:
     text = " ".join(_KEY_LIKE.sub("[redacted]", text).split())
     text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
-
-
-class ClientErrors:
-    """The exception classes of a client that speaks httpx's interface, found where it was made.
-
-    httpx2 and httpx share no base class, and the user may pass a client of either.
-    """
-
-    __slots__ = ("_connect", "_timeout", "any")
-
-    def __init__(self, client: object) -> None:
-        module: Any = None
-        for made in type(client).__mro__:
-            module = sys.modules.get(made.__module__.partition(".")[0])
-            if hasattr(module, "TransportError") and hasattr(module, "TimeoutException"):
-                break
-        else:
-            raise errors.ConfigError(
-                f"an HTTP client is an httpx2 or httpx AsyncClient; got {type(client).__name__}"
-            )
-        self.any: tuple[type[Exception], ...] = (module.RequestError,)
-        self._timeout: type[Exception] = module.TimeoutException
-        self._connect: type[Exception] = module.ConnectError
-
-    def mapped(self, error: Exception, *, where: str, secret: str | None) -> ProviderError:
-        """This project's error for one of ``any``. ``where`` is the host and port."""
-        cause = one_line(_cause(error), secret)
-        connecting = "Connect" in type(error).__name__
-        mapped: ProviderError
-        if isinstance(error, self._timeout):
-            what = "connecting to" if connecting else "waiting for"
-            mapped = errors.APITimeoutError(f"timed out {what} {where}")
-        elif isinstance(error, self._connect):
-            mapped = APIConnectionError(f"cannot connect to {where}: {cause}")
-        else:
-            mapped = APIConnectionError(f"the connection to {where} broke: {cause}")
-        mapped.sent = not connecting
-        return mapped
-
-
-def _cause(error: BaseException) -> str:
-    """What the system said, which HTTP clients bury under words of their own."""
-    for deeper in _causes(error):
-        if isinstance(deeper, ssl.SSLCertVerificationError):
-            return deeper.verify_message
-        if isinstance(deeper, OSError) and deeper.errno is not None:
-            # asyncio writes its own text, with the address in it; names that do not resolve and
-            # TLS failures have numbers of their own.
-            named = not isinstance(deeper, ssl.SSLError) and deeper.errno > 0
-            text = os.strerror(deeper.errno) if named else str(deeper.strerror)
-            return text[:1].lower() + text[1:]
-    return str(error) or type(error).__name__
-
-
-def _causes(error: BaseException | None, depth: int = 10) -> Iterator[BaseException]:
-    if error is None or depth == 0:
-        return
-    yield error
-    yield from _causes(error.__cause__ or error.__context__, depth - 1)
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _causes(inner, depth - 1)

@@ -39,6 +39,7 @@ class PlainFunction:
     """
 
     free = True
+    guarded = False
 
     def __init__(self, function: Callable[..., Any], *, name: str | None = None) -> None:
         self.name = name or f"function:{getattr(function, '__name__', type(function).__name__)}"
@@ -77,6 +78,7 @@ class FunctionProvider:
     """Functions by name: ``function:package.module:attribute``."""
 
     free = True
+    guarded = False
 
     def __init__(self, context: ProviderContext) -> None:
         del context

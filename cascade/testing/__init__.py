@@ -2,7 +2,7 @@
 
 from cascade.testing.faulty_server import FaultyServer
 from cascade.testing.jitter import NoJitter
-from cascade.testing.reply import Reply, ServedRequest
+from cascade.testing.reply import Reply, ServedRequest, ServerLedger
 from cascade.testing.scripted import Scripted, ScriptedCall, ScriptedModel, ScriptedProvider, script
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "ScriptedModel",
     "ScriptedProvider",
     "ServedRequest",
+    "ServerLedger",
     "script",
 ]

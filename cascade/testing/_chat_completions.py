@@ -3,67 +3,71 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
-from cascade.testing.reply import Reply
-from cascade.types import Usage
-
-PATH = "/chat/completions"
+from cascade.testing._dialect import counted, model_in, sse, texts_in
+from cascade.testing.reply import Reply, ServedRequest
 
 
 class ChatCompletions:
-    """The bodies of one reply to one request, as bytes."""
+    """The bytes of one reply to one request."""
 
-    def __init__(self, reply: Reply, request: Mapping[str, Any], number: int) -> None:
+    request_id_header: ClassVar[str | None] = "X-Request-Id"
+
+    def __init__(self, reply: Reply, request: ServedRequest) -> None:
         self._reply = reply
-        self._request = request
-        self._id = f"chatcmpl-{number}"
+        self._request = request.body
+        self._id = f"chatcmpl-{request.number}"
+
+    @staticmethod
+    def model_asked(path: str, body: Mapping[str, Any]) -> str | None:
+        return model_in(body) if path.endswith("/chat/completions") else None
 
     @property
     def streams(self) -> bool:
-        """Whether the answer is a stream."""
         return self._request.get("stream") is True and self._reply.status < 400
 
     @property
     def content_type(self) -> str:
         return "text/event-stream; charset=utf-8" if self.streams else "application/json"
 
-    def tokens(self) -> list[bytes]:
+    def tokens(self) -> Iterator[bytes]:
         """One event a token; the role and the tool calls go before the first one's text."""
-        reply = self._reply
-        events = [
-            self._event({"content": piece}, logprobs=self._logprobs(i, i + 1))
-            for i, piece in enumerate(reply.pieces)
-        ]
-        first = self._event({"role": "assistant", "content": None})
-        for i, call in enumerate(reply.tool_calls):
+        before = self._start()
+        for i, piece in enumerate(self._reply.pieces):
+            yield before + self._event({"content": piece}, logprobs=self._logprobs(i, i + 1))
+            before = b""
+        if before:
+            yield before
+
+    def _start(self) -> bytes:
+        start = self._event({"role": "assistant", "content": None})
+        for i, call in enumerate(self._reply.tool_calls):
             half = len(call.arguments) // 2
             function = {"name": call.name, "arguments": call.arguments[:half]}
-            start = {"index": i, "id": call.id, "type": "function", "function": function}
+            first = {"index": i, "id": call.id, "type": "function", "function": function}
             rest = {"index": i, "function": {"arguments": call.arguments[half:]}}
-            first += self._event({"tool_calls": [start]}) + self._event({"tool_calls": [rest]})
-        if not events:
-            return [first]
-        return [first + events[0], *events[1:]]
+            start += self._event({"tool_calls": [first]}) + self._event({"tool_calls": [rest]})
+        return start
 
     def end(self) -> bytes:
         """What follows the last token."""
         reply = self._reply
         if reply.error is not None:
-            return _data(self.error())
+            return sse(self._error())
         end = self._event({}, finish_reason=reply.ending) if reply.ending is not None else b""
         options = self._request.get("stream_options") or {}
-        if reply.usage is not None and options.get("include_usage"):
-            end += _data({**self._envelope("chat.completion.chunk"), "choices": [],
-                          "usage": self._usage()})  # fmt: skip
+        usage = self._usage()
+        if usage is not None and options.get("include_usage"):
+            end += sse({**self._envelope("chat.completion.chunk"), "choices": [], "usage": usage})
         return end + b"data: [DONE]\n\n" if reply.done else end
 
     def whole(self) -> bytes:
         """The answer, or the error, as one JSON body."""
         reply = self._reply
         if reply.status >= 400 or reply.error is not None:
-            return json.dumps(self.error()).encode()
+            return json.dumps(self._error()).encode()
         message: dict[str, Any] = {"role": "assistant", "content": "".join(reply.pieces) or None}
         if reply.tool_calls:
             message["tool_calls"] = [
@@ -81,18 +85,18 @@ class ChatCompletions:
             "finish_reason": reply.ending,
         }
         body = {**self._envelope("chat.completion"), "choices": [choice]}
-        if reply.usage is not None:
-            body["usage"] = self._usage()
+        if (usage := self._usage()) is not None:
+            body["usage"] = usage
         return json.dumps(body).encode()
 
-    def error(self) -> dict[str, Any]:
-        """The error object and what is around it."""
+    def _error(self) -> dict[str, Any]:
         given = self._reply.error or {}
         message = self._reply.text or "the server was told to fail"
-        return {"error": {"message": message, "type": "error", "code": None, **given}}
+        code = "model_not_found" if self._reply.status == 404 else None
+        return {"error": {"message": message, "type": "error", "code": code, **given}}
 
     def _envelope(self, kind: str) -> dict[str, Any]:
-        model = self._request.get("model")
+        model = self._reply.model or self._request.get("model")
         return {"id": self._id, "object": kind, "created": 0, "model": model}
 
     def _event(
@@ -105,7 +109,7 @@ class ChatCompletions:
         choice: dict[str, Any] = {"index": 0, "delta": delta, "finish_reason": finish_reason}
         if logprobs is not None:
             choice["logprobs"] = logprobs
-        return _data({**self._envelope("chat.completion.chunk"), "choices": [choice]})
+        return sse({**self._envelope("chat.completion.chunk"), "choices": [choice]})
 
     def _logprobs(self, start: int, stop: int) -> dict[str, Any] | None:
         values = self._reply.logprobs
@@ -114,11 +118,10 @@ class ChatCompletions:
         pairs = list(zip(self._reply.pieces, values, strict=True))[start:stop]
         return {"content": [{"token": token, "logprob": value} for token, value in pairs]}
 
-    def _usage(self) -> dict[str, Any]:
-        usage = self._reply.usage
-        if not isinstance(usage, Usage):
-            words = sum(len(str(m.get("content")).split()) for m in self._messages())
-            usage = Usage(words, len(self._reply.pieces))
+    def _usage(self) -> dict[str, Any] | None:
+        usage = counted(self._reply, texts_in(self._request.get("messages")))
+        if usage is None:
+            return None
         counts: dict[str, Any] = {
             "prompt_tokens": usage.input_tokens,
             "completion_tokens": usage.output_tokens,
@@ -129,11 +132,3 @@ class ChatCompletions:
         if usage.reasoning_tokens is not None:
             counts["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
         return counts
-
-    def _messages(self) -> list[Mapping[str, Any]]:
-        messages = self._request.get("messages")
-        return messages if isinstance(messages, list) else []
-
-
-def _data(value: Mapping[str, Any]) -> bytes:
-    return b"data: " + json.dumps(value).encode() + b"\n\n"

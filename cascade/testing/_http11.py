@@ -7,11 +7,13 @@ also while a reply is being delayed.
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
-from collections.abc import Mapping
+import struct
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
 
 MAX_HEAD = 64_000
 MAX_BODY = 100_000_000
@@ -26,6 +28,14 @@ class HTTPRequest:
     headers: Mapping[str, str]
     body: bytes
 
+    def json_object(self) -> dict[str, Any]:
+        """The body's JSON; empty when it is no JSON object."""
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
 
 class BadHTTPError(Exception):
     """What came in is not HTTP as it is understood here."""
@@ -36,7 +46,9 @@ class Handler(Protocol):
 
     def opened(self, connection: Connection) -> None: ...
     def closed(self, connection: Connection) -> None: ...
-    async def answer(self, request: HTTPRequest, connection: Connection) -> None: ...
+    def answer(
+        self, request: HTTPRequest, connection: Connection
+    ) -> Coroutine[None, None, None]: ...
 
 
 class Connection(asyncio.Protocol):
@@ -46,6 +58,7 @@ class Connection(asyncio.Protocol):
         self._handler = handler
         self._buffer = bytearray()
         self._answer: asyncio.Task[None] | None = None
+        self._room: asyncio.Future[None] | None = None
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -68,6 +81,21 @@ class Connection(asyncio.Protocol):
         if self._answer is None:
             self._next()
 
+    def pause_writing(self) -> None:
+        self._room = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        self._room = None
+
+    async def drain(self) -> None:
+        """Wait while the client does not read what was written."""
+        if self._room is not None:
+            await self._room
+        elif self.transport is not None and self.transport.is_closing():
+            await asyncio.sleep(0)  # the loop's next turn cancels the answer
+
     def write(self, data: bytes) -> None:
         """Send, unless the client is gone."""
         if self.transport is not None:
@@ -83,6 +111,14 @@ class Connection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
+    def reset(self) -> None:
+        """Close now, and have the client told that the connection was reset."""
+        if self.transport is not None:
+            connected: socket.socket = self.transport.get_extra_info("socket")
+            # Closing a socket that does not linger sends RST: POSIX, getsockopt, SO_LINGER.
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.transport.abort()
+
     def _next(self) -> None:
         try:
             request = take_request(self._buffer)
@@ -91,11 +127,9 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         if request is not None:
-            self._answer = asyncio.get_running_loop().create_task(self._run(request))
+            coroutine = self._handler.answer(request, self)
+            self._answer = asyncio.get_running_loop().create_task(coroutine)
             self._answer.add_done_callback(self._done)
-
-    async def _run(self, request: HTTPRequest) -> None:
-        await self._handler.answer(request, self)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._answer = None
@@ -111,6 +145,8 @@ def take_request(buffer: bytearray) -> HTTPRequest | None:
     Raises:
         BadHTTPError: it never will be.
     """
+    if buffer and not 0x41 <= buffer[0] <= 0x5A:  # A to Z; TLS would wait for an answer to it
+        raise BadHTTPError("no request line")
     end = buffer.find(b"\r\n\r\n", 0, MAX_HEAD)
     if end < 0:
         if len(buffer) >= MAX_HEAD:

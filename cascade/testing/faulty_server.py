@@ -1,13 +1,15 @@
 """A language-model server in this process that fails as it is told to.
 
 It listens on a free loopback port, in a thread and event loop of its own, so it serves a test on
-any async backend, or one without. It speaks chat completions::
+any async backend, or one without. It speaks every wire format that has a provider here, on the
+one port; the path of a request tells which::
 
     with FaultyServer(default=Reply("Hello.")) as server:
         server.on("slow", Reply("Hello.", delay=5.0))
         server.on("flaky", Reply(status=503), Reply("Hello."))
-        ...  # call the models at server.base_url
+        ...  # call the models at server.base_url, or at server.url
         assert server.requests[0].model == "slow"
+        assert server.ledger.aborts == 0
         server.wait_for(lambda: server.open_connections == 0)
 
 Nothing in it is random.
@@ -16,23 +18,18 @@ Nothing in it is random.
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from cascade.testing import _chat_completions
+from cascade.testing._dialect import Dialect, body_pieces, response_headers
+from cascade.testing._dialects import find_dialect
 from cascade.testing._http11 import LAST_CHUNK, Connection, HTTPRequest, chunk, head
-from cascade.testing.reply import (
-    Reply,
-    ServedRequest,
-    WireFormat,
-    body_pieces,
-    response_headers,
-)
+from cascade.testing.reply import Reply, ServedRequest, ServerLedger
 
 __all__ = ["FaultyServer", "Reply", "ServedRequest"]
 
@@ -40,11 +37,6 @@ Script = Reply | Callable[[ServedRequest], Reply]
 """A reply, or a function of the request that gives one."""
 
 _START_SECONDS = 10.0
-
-
-_FORMATS: Mapping[str, Callable[[Reply, Mapping[str, Any], int], WireFormat]] = {
-    _chat_completions.PATH: _chat_completions.ChatCompletions,
-}
 
 
 class FaultyServer:
@@ -64,7 +56,8 @@ class FaultyServer:
         self._scripts: dict[str, Iterator[Script]] = {}
         self._changed = threading.Condition()
         self._requests: list[ServedRequest] = []
-        self._connections: set[Connection] = set()
+        self._ledger = ServerLedger()
+        self._connections: dict[Connection, ServedRequest | None] = {}  # what each is answering
         self._connections_made = 0
         self._port = 0
         self._failure: Exception | None = None
@@ -101,9 +94,14 @@ class FaultyServer:
             raise self._failure
 
     @property
+    def url(self) -> str:
+        """The server's address, without a path."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
     def base_url(self) -> str:
-        """The address before ``/chat/completions``."""
-        return f"http://127.0.0.1:{self._port}/v1"
+        """The address before ``/chat/completions`` and ``/responses``."""
+        return f"{self.url}/v1"
 
     def on(self, model: str, *replies: Script) -> None:
         """Answer requests for ``model`` with these replies in turn; the last one stays."""
@@ -117,6 +115,22 @@ class FaultyServer:
         """Every request so far, oldest first. The records go on changing while they run."""
         with self._changed:
             return tuple(self._requests)
+
+    def take_ended(self) -> tuple[ServedRequest, ...]:
+        """The requests that are over, which are then forgotten, for a run that is long.
+
+        The `ledger` goes on counting them.
+        """
+        with self._changed:
+            ended = tuple(r for r in self._requests if _over(r))
+            self._requests = [r for r in self._requests if not _over(r)]
+            return ended
+
+    @property
+    def ledger(self) -> ServerLedger:
+        """The numbers of starts, finishes, aborts and tokens until now."""
+        with self._changed:
+            return self._ledger
 
     def count(self, model: str) -> int:
         """Number of requests for the model so far."""
@@ -168,7 +182,7 @@ class FaultyServer:
 
     def opened(self, connection: Connection) -> None:
         with self._changed:
-            self._connections.add(connection)
+            self._connections[connection] = None
             self._connections_made += 1
             self._changed.notify_all()
         if self._stop is not None and self._stop.is_set():
@@ -176,51 +190,56 @@ class FaultyServer:
 
     def closed(self, connection: Connection) -> None:
         with self._changed:
-            self._connections.discard(connection)
+            record = self._connections.pop(connection)
+            if record is not None:
+                record.aborted = time.monotonic()
+                self._ledger = replace(self._ledger, aborts=self._ledger.aborts + 1)
             self._changed.notify_all()
 
-    async def answer(self, request: HTTPRequest, connection: Connection) -> None:
-        record = self._record(request)
-        try:
-            await self._reply(record, connection)
-        except asyncio.CancelledError:
-            self._mark(record, aborted=time.monotonic())
-            raise
-        except Exception as error:
-            self._failure = error
-            raise
-        if request.headers.get("connection", "").lower() == "close":
-            connection.close()
-
-    def _record(self, request: HTTPRequest) -> ServedRequest:
-        try:
-            body = json.loads(request.body)
-        except ValueError:
-            body = None
-        body = body if isinstance(body, dict) else {}
-        model = body.get("model")
+    def answer(self, request: HTTPRequest, connection: Connection) -> Coroutine[None, None, None]:
+        # Recorded before the coroutine first runs: it never does for a client that goes at once.
+        body = request.json_object()
+        dialect, model = find_dialect(request.path.partition("?")[0], body)
         with self._changed:
             record = ServedRequest(
-                number=len(self._requests),
+                number=self._ledger.starts,
                 path=request.path,
-                model=model if isinstance(model, str) else "",
+                model=model,
                 body=body,
                 headers=request.headers,
                 started=time.monotonic(),
             )
             self._requests.append(record)
+            self._connections[connection] = record
+            self._ledger = replace(self._ledger, starts=self._ledger.starts + 1)
             self._changed.notify_all()
-        return record
+        return self._answer(record, dialect, connection)
 
-    def _mark(self, record: ServedRequest, **values: float) -> None:
+    async def _answer(
+        self, record: ServedRequest, dialect: type[Dialect] | None, connection: Connection
+    ) -> None:
+        try:
+            await self._reply(record, dialect, connection)
+        except Exception as error:
+            self._failure = error
+            raise
+        if record.headers.get("connection", "").lower() == "close":
+            connection.close()
+
+    def _send(self, record: ServedRequest, token: bytes, connection: Connection) -> None:
         with self._changed:
-            for name, value in values.items():
-                setattr(record, name, value)
+            record.tokens_sent += 1
+            self._ledger = replace(self._ledger, tokens=self._ledger.tokens + 1)
             self._changed.notify_all()
+        connection.write(token)
 
-    def _finish(self, record: ServedRequest, connection: Connection, last: bytes) -> None:
+    def _finish(self, record: ServedRequest, last: bytes, connection: Connection) -> None:
         # Marked first: whoever has read the last byte finds the record finished.
-        self._mark(record, finished=time.monotonic())
+        with self._changed:
+            record.finished = time.monotonic()
+            self._connections[connection] = None
+            self._ledger = replace(self._ledger, finishes=self._ledger.finishes + 1)
+            self._changed.notify_all()
         connection.write(last)
 
     def _script(self, record: ServedRequest) -> Reply:
@@ -228,33 +247,30 @@ class FaultyServer:
             scripts = self._scripts.get(record.model)
             script = next(scripts) if scripts is not None else self._default
         if script is None:
-            return Reply(
-                f"The model {record.model!r} does not exist.",
-                status=404,
-                error={"type": "invalid_request_error", "code": "model_not_found"},
-            )
+            return Reply(f"The model {record.model!r} does not exist.", status=404)
         return script if isinstance(script, Reply) else script(record)
 
-    async def _reply(self, record: ServedRequest, connection: Connection) -> None:
-        ending = next((end for end in _FORMATS if record.path.split("?")[0].endswith(end)), None)
-        if ending is None:
+    async def _reply(
+        self, record: ServedRequest, dialect: type[Dialect] | None, connection: Connection
+    ) -> None:
+        if dialect is None:
             body = b'{"error": {"message": "no such path", "code": null}}'
-            self._finish(record, connection, head(404, {"Content-Length": str(len(body))}) + body)
+            self._finish(record, head(404, {"Content-Length": str(len(body))}) + body, connection)
             return
         reply = self._script(record)
         await _wait(reply.delay)
         if reply.hang == "headers":
             await _forever()
         if reply.wire is not None:
-            self._finish(record, connection, reply.wire)
-            connection.close()
+            self._finish(record, reply.wire, connection)
+            _hang_up(reply, connection)
             return
-        body_of = _FORMATS[ending](reply, record.body, record.number)
+        body_of = dialect(reply, record)
         connection.write(head(reply.status, response_headers(reply, body_of, record.number)))
         await self._body(record, reply, body_of, connection)
 
     async def _body(
-        self, record: ServedRequest, reply: Reply, body_of: WireFormat, connection: Connection
+        self, record: ServedRequest, reply: Reply, body_of: Dialect, connection: Connection
     ) -> None:
         wrap = chunk if reply.chunked else bytes
         tokens, end = body_pieces(reply, body_of)
@@ -263,18 +279,29 @@ class FaultyServer:
         for number, token in enumerate(tokens):
             if reply.cut_after == number:
                 break
-            await _wait(reply.token_delay)
-            self._mark(record, tokens_sent=number + 1)
-            connection.write(wrap(token))
-        if reply.cut_after is not None and reply.cut_after <= len(tokens):
-            self._finish(record, connection, b"")
-            connection.close()  # what was written still arrives; the end of the body never does
+            await _wait(reply.delay_of(number))
+            self._send(record, wrap(token), connection)
+            await connection.drain()
+        if reply.cut_after == record.tokens_sent:
+            self._finish(record, b"", connection)
+            _hang_up(reply, connection)  # what was written arrives; the body's end never does
             return
         if reply.hang == "end":
             await _forever()
-        self._finish(record, connection, wrap(end) + (LAST_CHUNK if reply.chunked else b""))
+        self._finish(record, wrap(end) + (LAST_CHUNK if reply.chunked else b""), connection)
         if not reply.chunked:
             connection.close()
+
+
+def _over(request: ServedRequest) -> bool:
+    return request.finished is not None or request.aborted is not None
+
+
+def _hang_up(reply: Reply, connection: Connection) -> None:
+    if reply.reset:
+        connection.reset()
+    else:
+        connection.close()
 
 
 def _in_turn(replies: Sequence[Script]) -> Iterator[Script]:

@@ -51,6 +51,16 @@ app.command(
     help="The verifiers a policy can name.",
 )
 app.command("cascade_policies.commands.verify:verify", name="verify", help="Check one answer.")
+app.command(
+    "cascade_policies.commands.probe:probe",
+    name="probe",
+    help="Measure what a server does when a stream is closed early.",
+)
+app.command(
+    "cascade_policies.commands.bench:bench",
+    name="bench",
+    help="Run a policy many times: latency, cost, escalation.",
+)
 app.command(_models)
 _models.command("cascade_policies.commands.models:list_models", name="list", help="List them.")
 _models.command("cascade_policies.commands.models:pull", name="pull", help="Download one.")

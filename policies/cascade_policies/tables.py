@@ -9,9 +9,9 @@ import re
 from collections.abc import Mapping
 from datetime import date, time
 from math import isfinite
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType, ValidationError, convert
+from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert
 
 from cascade.errors import PolicyFileError, nearest
 from cascade_policies.document import Document, show_value
@@ -21,6 +21,7 @@ NONE = "none"
 """What a file writes for None: TOML has no null."""
 
 Number = float | Literal["none"]
+Delay = float | Annotated[str, Meta(pattern=r"^(none|p[0-9]{1,2}(\.[0-9]{1,3})?)$")]
 
 
 class PriceTable(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -48,7 +49,7 @@ class TierTable(Struct, forbid_unknown_fields=True, kw_only=True):
     retries: int | UnsetType = UNSET
     repairs: int | UnsetType = UNSET
     samples: int | UnsetType = UNSET
-    replica_after: Number | UnsetType = UNSET
+    replica_after: Delay | UnsetType = UNSET
     fallbacks: list[str] | UnsetType = UNSET
     on_abstain: Literal["escalate", "accept"] | UnsetType = UNSET
     allow_truncated: bool | UnsetType = UNSET
@@ -56,6 +57,7 @@ class TierTable(Struct, forbid_unknown_fields=True, kw_only=True):
     base_url: str | UnsetType = UNSET
     api_key: str | UnsetType = UNSET
     price: PriceTable | UnsetType = UNSET
+    cancel_stops_billing: bool | UnsetType = UNSET
 
 
 class PolicyTable(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -64,7 +66,7 @@ class PolicyTable(Struct, forbid_unknown_fields=True, kw_only=True):
     tiers: list[TierTable]
     name: str | UnsetType = UNSET
     description: str = ""
-    start_after: Number | list[Number] | UnsetType = UNSET
+    start_after: Delay | list[Delay] | UnsetType = UNSET
     prefer: Literal["cheapest", "fastest"] | UnsetType = UNSET
     grace: Number | UnsetType = UNSET
     deadline: Number | UnsetType = UNSET
@@ -89,16 +91,18 @@ _NEEDS = {
     "retries": "a whole number, 0 or more",
     "repairs": "a whole number, 0 or more",
     "samples": "a whole number, 1 or more",
-    "replica_after": _SECONDS,
+    "replica_after": 'seconds, a quantile like "p95", or "none"',
     "fallbacks": 'a list of "provider:model"',
     "on_abstain": "'escalate' or 'accept'",
     "allow_truncated": "true or false",
     "constrain": "true or false",
     "price": "a table, like { input = 0.25, output = 2.0 }",
+    "cancel_stops_billing": "true or false",
     "input": "US dollars per million tokens",
     "output": "US dollars per million tokens",
     "cached_input": "US dollars per million tokens",
-    "start_after": 'seconds (0 is a race), "none" (a cascade), or a list of these, one a tier',
+    "start_after": 'seconds (0 is a race), "none" (a cascade), a quantile like "p95", '
+    "or a list of these, one a tier",
     "prefer": "'cheapest' or 'fastest'",
     "grace": _SECONDS,
     "deadline": _SECONDS,

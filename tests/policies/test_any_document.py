@@ -70,6 +70,7 @@ good = {
     "retries": st.integers(0, 3),
     "repairs": st.integers(0, 1),
     "samples": st.integers(1, 2),
+    "cancel_stops_billing": st.booleans(),
     "price": st.fixed_dictionaries({"input": st.integers(0, 3), "output": st.floats(0, 3)}),
     "constrain": st.booleans(),
 }

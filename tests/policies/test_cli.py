@@ -78,7 +78,7 @@ def test_json_is_one_object(run: Run) -> None:
     shape = json.loads(out)
     assert list(shape) == [
         "text", "parsed", "accepted", "checked", "outcome", "policy", "tier", "escalations",
-        "latency_s", "cost", "attempts",
+        "latency_s", "cost", "waste", "attempts",
     ]  # fmt: skip
     assert shape["text"] == "HELLO"
     assert (shape["outcome"], shape["tier"], shape["escalations"]) == ("accepted", "shout", 1)
@@ -382,7 +382,7 @@ def test_the_documentation_has_every_variable_and_key() -> None:
         "CASCADE_LOCAL_LOG", "HF_ENDPOINT", "OPENAI_API_KEY", "OPENAI_BASE_URL",
     ):  # fmt: skip
         assert f"| `{name}` |" in text
-    for key in ("checked", "waited_s", "latency_s", "escalations", "downloads"):
+    for key in ("checked", "waited_s", "latency_s", "escalations", "downloads", "waste"):
         assert f'"{key}":' in text
 
 

@@ -50,6 +50,7 @@ allow_truncated = true
 base_url = "http://127.0.0.1:1/v1"
 api_key = "env:MY_KEY"
 price = { input = 1, output = 2.5, cached_input = 0 }
+cancel_stops_billing = true
 
 [[tiers]]
 model = "openai:gpt-5"
@@ -106,6 +107,7 @@ def test_every_key_reaches_the_tier(full: PolicyFile) -> None:
         "base_url": "http://127.0.0.1:1/v1",
         "api_key": "env:MY_KEY",
         "price": Price(input=1, output=2.5, cached_input=0),
+        "cancel_stops_billing": True,
     }
     assert (second.system, second.constrain) == ("You are terse.", True)
     assert second.verify is not None

@@ -80,6 +80,7 @@ TYPES = [
     Mistake(A + "constrain = 1\n", 4, "tiers[0].constrain", "got 1: needs true or false"),
     Mistake(A + "params = 1\n", 4, "tiers[0].params", "got 1: needs a table"),
     Mistake(A + "system = 1\n", 4, "tiers[0].system", "got 1: needs text"),
+    Mistake(A + "cancel_stops_billing = 1\n", 4, "tiers[0].cancel_stops_billing", "true or false"),
     Mistake(A + "price = 1\n", 4, "tiers[0].price", "got 1: needs a table"),
     Mistake(A + 'fallbacks = "x:y"\n', 4, "tiers[0].fallbacks", "needs a list of"),
     Mistake(A + "on_abstain = true\n", 4, "tiers[0].on_abstain", "needs 'escalate' or 'accept'"),

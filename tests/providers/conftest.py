@@ -1,4 +1,7 @@
-"""A faulty server, the engine's HTTP client, and providers that use both."""
+"""A faulty server, a transport, and providers that use both.
+
+Every async test here runs over each HTTP client, on each event loop that the client can use.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,33 @@ from typing import Any
 
 import pytest
 
-from cascade.providers.http import make_client
 from cascade.providers.openai import OpenAIProvider
 from cascade.testing.faulty_server import FaultyServer, Reply
+from cascade.transport import Transport, make_transport
 
 
 @dataclass(frozen=True)
 class Context:
     """As much of an engine as a provider sees."""
 
-    http: Any
+    transport: Any
+    http: Any = None
+
+
+RUNS = {"asyncio": "httpx", "trio": "httpx", "asyncio-aiohttp": "aiohttp"}
+
+
+@pytest.fixture(params=RUNS)
+def run(request: pytest.FixtureRequest) -> str:
+    """An event loop and a client."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def anyio_backend(run: str) -> str:
+    """The loop of the run."""
+    return run.partition("-")[0]
 
 
 @pytest.fixture(autouse=True)
@@ -35,17 +55,19 @@ def server() -> Iterator[FaultyServer]:
 
 
 @pytest.fixture
-async def http(anyio_backend: Any) -> AsyncIterator[Any]:
-    async with make_client() as client:
-        yield client
+async def transport(anyio_backend: Any, run: str) -> AsyncIterator[Transport]:
+    """As an engine has it, over the client of the run."""
+    transport = make_transport(RUNS[run])
+    yield transport
+    await transport.aclose()
 
 
 @pytest.fixture
-def openai(http: Any, server: FaultyServer) -> Callable[..., OpenAIProvider]:
+def openai(transport: Transport, server: FaultyServer) -> Callable[..., OpenAIProvider]:
     """Makes a provider for the server; other options as given."""
 
     def make(**options: Any) -> OpenAIProvider:
         options = {"base_url": server.base_url, **options}
-        return OpenAIProvider(Context(http), **options)
+        return OpenAIProvider(Context(transport), **options)
 
     return make

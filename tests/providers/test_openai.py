@@ -6,12 +6,11 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from cascade.errors import ConfigError, PromptError
+from cascade.errors import PromptError
 from cascade.provider import Call
 from cascade.providers.openai import OpenAIProvider
 from cascade.testing.faulty_server import FaultyServer, Reply
@@ -267,19 +266,3 @@ async def test_connections_are_used_again(server: FaultyServer, openai: Make) ->
         with pytest.raises(Exception, match="no"):
             await provider.complete(call("refused"))
     assert server.connections_made == 1
-
-
-@dataclass(frozen=True)
-class Context:
-    http: Any
-
-
-async def test_a_client_of_httpx_or_a_subclass_will_do(server: FaultyServer, http: Any) -> None:
-    class Client(type(http)):  # type: ignore[misc]
-        pass
-
-    async with Client() as client:
-        provider = OpenAIProvider(Context(client), base_url=server.base_url)
-        assert (await provider.complete(call())).text == "Hello there."
-    with pytest.raises(ConfigError, match="got object"):
-        OpenAIProvider(Context(object()))

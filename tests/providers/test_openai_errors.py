@@ -6,20 +6,24 @@ import gzip
 import json
 import socket
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 
 from cascade import errors
 from cascade.provider import Call
-from cascade.providers import openai as module
+from cascade.providers import _reading, _wire
 from cascade.providers.http import TIMEOUT
 from cascade.providers.openai import OpenAIProvider
 from cascade.testing.faulty_server import FaultyServer, Reply
+from cascade.transport import make_transport
 from cascade.types import Request
+from tests.providers.conftest import RUNS, Context
 
 pytestmark = pytest.mark.anyio
 
+KEY = "sk-test-0123456789"
 Make = Callable[..., OpenAIProvider]
 
 
@@ -72,12 +76,21 @@ async def test_status_and_code_make_the_error(
     retryable: bool,
 ) -> None:
     server.on("m", Reply("the reason", status=status, error=error))
-    found = await failure(openai())
+    found = await failure(openai(api_key=KEY))
     assert type(found) is kind
     assert (found.status, found.retryable, found.request_id) == (status, retryable, "req-0")
     message = error.get("message", "the reason")
     host = server.base_url.removeprefix("http://").removesuffix("/v1")
     assert found.message == f"model 'm' at {host} answered {status}: {message} (request req-0)"
+
+
+async def test_a_refusal_says_when_no_key_was_sent(server: FaultyServer, openai: Make) -> None:
+    server.on("m", Reply("no", status=401), Reply("no", status=401), Reply("no", status=404))
+    assert (await failure(openai())).message.endswith(
+        " answered 401: no (request req-0); no key was sent: give the tier an api_key"
+    )
+    for _ in range(2):  # a wrong key, an unknown model
+        assert "no key was sent" not in (await failure(openai(api_key=KEY))).message
 
 
 @pytest.mark.parametrize(
@@ -107,7 +120,7 @@ async def test_any_error_body_is_understood(
 async def test_an_error_body_that_never_ends_is_not_waited_for(
     server: FaultyServer, openai: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_ERROR_BODY_SECONDS", 0.01)
+    monkeypatch.setattr(_wire, "_ERROR_BODY_SECONDS", 0.01)
     server.on("m", Reply(raw=b'{"error": ', status=503, hang="end"))
     assert isinstance(await failure(openai()), errors.OverloadedError)
     server.wait_for(lambda: server.open_connections == 0)
@@ -210,7 +223,7 @@ async def test_a_break_after_the_last_chunk_loses_nothing(
 async def test_a_server_that_forgets_to_end_the_body_is_not_waited_for(
     server: FaultyServer, openai: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_END_SECONDS", 0.01)
+    monkeypatch.setattr(_reading, "_END_SECONDS", 0.01)
     raw = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: [DONE]\n\n'
     server.on("m", Reply(raw=raw, hang="end"))
     assert (await openai().complete(Call("m", Request.of("hi")))).text == "a"
@@ -220,12 +233,12 @@ async def test_a_server_that_forgets_to_end_the_body_is_not_waited_for(
 async def test_sizes_are_bounded(
     server: FaultyServer, openai: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_MAX_BODY", 10_000)
-    monkeypatch.setattr(module, "MAX_EVENT_BYTES", 10_000)
+    monkeypatch.setattr(_reading, "_MAX_BODY", 10_000)
+    monkeypatch.setattr(_reading, "MAX_EVENT_BYTES", 10_000)
     server.on("long", Reply(tokens=["word "] * 1000))
     for stream, word in ((True, "stream"), (False, "answer")):
         if not stream:
-            server.on("long", Reply("x" * 200_000))
+            server.on("long", Reply("x" * 20_000_000))
         found = await failure(openai(), "long", stream=stream)
         assert f"the {word} is longer than 10,000 bytes" in found.message
         assert not found.retryable
@@ -240,7 +253,7 @@ async def test_redirects_are_not_followed(server: FaultyServer, openai: Make, st
     assert type(found) is errors.APIResponseError
     assert f"redirects ({status}) to https://elsewhere.example, which is not" in found.message
     assert not found.retryable
-    server.on("m", Reply(raw=b"", status=204))
+    server.on("m", Reply(raw=b"", status=204, chunked=False))
     assert "answered 204, which is no answer" in (await failure(openai())).message
 
 
@@ -287,9 +300,13 @@ async def test_bad_compression(
     assert type(await failure(openai())) is errors.OverloadedError
 
 
-async def test_the_clients_timeouts_are_ours(openai: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_clients_timeouts_are_ours(
+    server: FaultyServer, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(TIMEOUT, "connect", 1e-9)
-    found = await failure(openai())
+    monkeypatch.setattr("cascade.transports.aiohttp.CONNECT_TIMEOUT", 1e-9)
+    async with aclosing(make_transport(RUNS[run])) as transport:
+        found = await failure(OpenAIProvider(Context(transport), base_url=server.base_url))
     assert type(found) is errors.APITimeoutError
     assert found.message.startswith("timed out connecting to 127.0.0.1:")
 

@@ -194,6 +194,47 @@ def test_cuts(client: Client, server: FaultyServer) -> None:
         assert len(chunks(response.read())) == 2
 
 
+@pytest.mark.parametrize("model", ["wire", "body"])
+def test_resets(client: Client, server: FaultyServer, model: str) -> None:
+    server.on("wire", Reply(wire=b"", reset=True))
+    server.on("body", Reply("one two", cut_after=1, reset=True))
+    client.send(model, stream=True)
+    with pytest.raises(ConnectionResetError):
+        client.connection.getresponse().read()
+    assert server.ledger.running == 0
+
+
+def test_what_is_not_streamed_is_cut_too(client: Client, server: FaultyServer) -> None:
+    server.on("m", Reply("one two", cut_after=1, chunked=False), Reply("one two", hang="end"),
+              Reply("one two", token_delay=0.001))  # fmt: skip
+    status, body = client.ask()
+    assert status == 200
+    assert body.startswith(b'{"id": "chatcmpl-0"')
+    assert server.requests[0].tokens_sent == 1
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(body)
+    client.send()
+    server.wait_for(lambda: server.requests[1:] and server.requests[1].tokens_sent == 2)
+    client.connection.close()
+    server.wait_for(lambda: server.requests[1].aborted)
+    assert json.loads(client.ask()[1])["choices"][0]["message"]["content"] == "one two"
+
+
+def test_answers_for_another_model(client: Client, server: FaultyServer) -> None:
+    server.on("m", Reply("one", model="n"))
+    assert json.loads(client.ask()[1])["model"] == "n"
+    assert {chunk["model"] for chunk in chunks(client.ask(stream=True)[1])} == {"n"}
+
+
+def test_writes_no_faster_than_it_is_read(client: Client, server: FaultyServer) -> None:
+    server.on("m", Reply(tokens=["x" * 100_000] * 1000))
+    client.send(stream=True)
+    server.wait_for(lambda: server.requests and server.requests[0].tokens_sent > 1)
+    client.connection.close()
+    server.wait_for(lambda: server.requests[0].aborted)
+    assert server.requests[0].tokens_sent < 1000
+
+
 def test_raw_bodies_and_raw_wires(client: Client, server: FaultyServer) -> None:
     server.on("m", Reply(raw=[b"ab", b"c"], content_type="text/plain", headers={"X-Y": "z"}))
     client.send()
@@ -206,7 +247,8 @@ def test_raw_bodies_and_raw_wires(client: Client, server: FaultyServer) -> None:
 
 @pytest.mark.parametrize(
     "wire",
-    [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"x" * 70_000,
+    [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"X" * 70_000,
+     b"\x16\x03\x01 is how TLS begins",
      b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
      b"POST / HTTP/1.1\r\nContent-Length: many\r\n\r\n"],
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, assert_type
+from typing import Any, assert_never, assert_type
 
 from cascade import (
     Answer,
@@ -13,13 +13,21 @@ from cascade import (
     Call,
     Cost,
     Engine,
+    EventStream,
+    Finished,
     Message,
     Policy,
     Price,
     Provider,
     Request,
     Result,
+    RetryBudget,
+    StreamEvent,
+    TextReleased,
+    TextRetracted,
     Tier,
+    TierRejected,
+    TierStarted,
     TokenLogprob,
     ToolCall,
     Usage,
@@ -27,6 +35,7 @@ from cascade import (
     Verifier,
     call_model,
     cascade,
+    cascade_stream,
     cascade_sync,
     provider,
 )
@@ -115,8 +124,28 @@ async def calls(messages: Sequence[Message]) -> None:
     await cascade("extract", [{"role": "user", "content": "hi"}], deadline=3.0, exhausted="best")
     await cascade(Path("p.toml"), messages, start="both", variables={"schema": "…"})
     assert_type(cascade_sync(policy, Request.of("prompt")), Result)
-    async with Engine() as engine:
+    async with Engine(retry_budget=RetryBudget(fraction=0.1)) as engine:
         assert_type(await engine.run(policy, "prompt", prefer="fastest"), Result)
+
+
+async def streams(engine: Engine) -> None:
+    async with cascade_stream(policy, "prompt", release="verified-prefix", deadline=3.0) as events:
+        assert_type(events, EventStream)
+        async for event in events:
+            assert_type(event, StreamEvent)
+            match event:
+                case TextReleased(tier=tier, text=text):
+                    assert_type((tier, text), tuple[str, str])
+                case TextRetracted(reason=reason) | TierRejected(reason=reason):
+                    assert_type(reason, str)
+                case TierStarted(tier=tier):
+                    assert_type(tier, str)
+                case Finished(result=result):
+                    assert_type(result, Result)
+                case _:
+                    assert_never(event)
+    async with engine.stream("extract", "prompt", start="both", prefer="fastest") as events:
+        assert_type(await anext(events), StreamEvent)
 
 
 def what_comes_back(result: Result) -> None:

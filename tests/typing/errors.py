@@ -35,6 +35,7 @@ of_one_attempt: Sequence[type[c.ProviderError]] = (
     c.APIConnectionError,
     c.APITimeoutError,
     c.APIResponseError,
+    c.CircuitOpenError,
     c.EmptyAnswerError,
     c.TruncatedAnswerError,
     c.FunctionError,

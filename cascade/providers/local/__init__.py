@@ -67,6 +67,15 @@ class LocalProvider:
             raise LocalServerError(death) from error
         return replace(answer, model=f"local:{call.model}")
 
+    async def wire(self, model: str) -> OpenAIProvider:
+        """What speaks to the model's server, which is started if need be.
+
+        Raises:
+            ModelUnavailableError: the weights cannot be had.
+            LocalServerError: the server does not start.
+        """
+        return self._wire(model, await serve(await resolve(model)))
+
     def _wire(self, model: str, endpoint: Endpoint) -> OpenAIProvider:
         known = self._wires.get(model)
         if known is None or known[0] != endpoint:

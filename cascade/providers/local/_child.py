@@ -79,6 +79,7 @@ def _serve(settings: dict[str, Any]) -> Any:
     params.no_extra_bufts = platform.machine() in {"x86_64", "AMD64"}
     params.ui = False
     params.endpoint_slots = False  # would show one caller's prompt to another
+    params.endpoint_metrics = True  # counts only; what `cascade probe` looks at
     return xllamacpp.Server(params)
 
 

@@ -9,7 +9,6 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from cascade.cost import total
 from cascade.errors import CallError, PromptError
 from cascade.policy import Policy
 from cascade.result import Result
@@ -109,4 +108,4 @@ def _read_variables(given: Sequence[str]) -> dict[str, str]:
 
 def _explain_failure(error: CallError) -> None:
     latency = max((a.started + a.latency for a in error.attempts), default=0.0)
-    show_attempts(error.attempts, latency, total(a.cost for a in error.attempts))
+    show_attempts(error.attempts, latency, error.waste)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cascade.cost import Cost
 from cascade.errors import CallError, CascadeError, PolicyFileError
 from cascade.result import Attempt, Result
 from cascade.verdict import Verdict
 from cascade_policies.commands.output import write
+
+if TYPE_CHECKING:
+    from cascade.probe import Probe
 
 
 def write_json(value: object) -> None:
@@ -36,6 +39,7 @@ def result_shape(result: Result) -> dict[str, Any]:
         "escalations": result.escalations,
         "latency_s": _seconds(result.latency),
         "cost": cost_shape(result.cost),
+        "waste": cost_shape(result.waste),
         "attempts": [attempt_shape(attempt) for attempt in result.attempts],
     }
 
@@ -54,6 +58,20 @@ def verdict_shape(verdict: Verdict) -> dict[str, Any]:
     }
 
 
+def probe_shape(probe: Probe) -> dict[str, Any]:
+    """What `cascade probe` measured."""
+    return {
+        "model": probe.model,
+        "cancel_stops_billing": probe.stops,
+        "documented": probe.documented,
+        "reason": probe.reason,
+        "seen_through": probe.seen_through,
+        "seconds": _seconds(probe.seconds),
+        "received": probe.received,
+        "generated": probe.generated,
+    }
+
+
 def error_shape(error: BaseException, message: str) -> dict[str, Any]:
     """A call that gave no result, or a command that did not get that far."""
     known = error if isinstance(error, CascadeError) else None
@@ -66,8 +84,13 @@ def error_shape(error: BaseException, message: str) -> dict[str, Any]:
     }
     if isinstance(error, PolicyFileError):
         shape |= {"file": error.file, "line": error.line, "key": error.key}
-    attempts = error.attempts if isinstance(error, CallError) else ()
-    return {"error": shape, "attempts": [attempt_shape(attempt) for attempt in attempts]}
+    if not isinstance(error, CallError):
+        return {"error": shape, "attempts": []}
+    return {
+        "error": shape,
+        "waste": cost_shape(error.waste),
+        "attempts": [attempt_shape(attempt) for attempt in error.attempts],
+    }
 
 
 def attempt_shape(attempt: Attempt) -> dict[str, Any]:
