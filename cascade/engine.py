@@ -165,8 +165,7 @@ class Engine:
         Raises:
             ConfigError: an unknown model, provider, verifier or key, naming policy and tier.
         """
-        if self._closed:
-            self._require_open()
+        self._require_open()
         if not isinstance(policy, Policy):
             policy = find(policy)
         bound = self._bound.get(policy)
@@ -216,9 +215,10 @@ class Engine:
         bound = self.bind(policy)
         first = 0 if start == 0 and start is not False else _first(policy, start)
         plan = bound.plan
-        if overrides or first or plan is None:
+        if overrides:
             policy = _overridden(policy, overrides)
             check_quantiles(policy, bound.tiers)
+        if overrides or first or plan is None:
             plan = make_plan(policy, bound.tiers, first=first)
         values = variables or {}
         try:
