@@ -36,6 +36,7 @@ INSTRUCTION = FORMS["percent"].instruction
 """What ``source="stated"`` adds to the prompt, in the form ``percent``."""
 
 MAX_CHARS = 100_000
+MAX_SCORED_CHARS = 1_000_000  # with its log-probabilities, which a thread reads
 INLINE_CHARS = 20_000
 
 _T = TypeVar("_T")
@@ -167,6 +168,9 @@ class SelfConfidence(Composable):
         """
         if self.source == "p_true":
             return self._ask(request, answer)
+        if self.source == "logprob" and len(answer.text) > MAX_SCORED_CHARS:
+            reason = f"the answer is longer than {MAX_SCORED_CHARS:,} characters"
+            return Verdict.abstain(reason, code="self_confidence.too_long")
         judge = self._stated if self.source == "stated" else self._logprob
         if len(answer.text) + len(answer.logprobs or ()) > INLINE_CHARS:
             return to_thread.run_sync(judge, answer, abandon_on_cancel=True)
