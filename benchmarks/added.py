@@ -12,18 +12,20 @@ from functools import cache
 from importlib.util import find_spec
 from itertools import compress
 from pathlib import Path
+from statistics import median
 from typing import Any, TextIO
 
 from benchmarks.contenders import PROMPT, one_tier, race_of_three
 from benchmarks.serving import ANSWER, MODEL
 from benchmarks.turns import differences, percentile, quartiles, turn
-from cascade import Call, Engine, Request
+from cascade import Answer, Call, Engine, Request
 from cascade.providers.openai import OpenAIProvider
 
 BLOCK = 250
 """Calls of each kind between which 99th percentiles are compared."""
 
 MANY = (64, 32)
+LONG = (320, 32)
 """Calls a turn and in flight."""
 
 WARM_UP = 30
@@ -47,9 +49,53 @@ async def measure_added(base_url: str, *, quick: bool) -> dict[str, Any]:
             result = await engine.run(policy, PROMPT)
             assert result.parsed == {"label": "billing", "urgent": False}
 
+        held = one_tier(base_url, "held")
+
+        async def bare_held() -> float:
+            return _held(await provider.complete(Call("held", request)))
+
+        async def verified_held() -> float:
+            return _held((await engine.run(held, PROMPT)).answer)
+
         one = await _alternate(bare, verified, blocks=1 if quick else 16)
-        many = await _in_turns(bare, verified, turns=15 if quick else 100)
-    return {"client": type(engine.transport).__name__, "one": one, "many": many}
+        many = await _beside(bare_held, verified_held, turns=1 if quick else 12)
+        busy = await _in_turns(bare, verified, turns=15 if quick else 100)
+    return {"client": type(engine.transport).__name__, "one": one, "many": many, "busy": busy}
+
+
+def _held(answer: Answer) -> float:
+    """Seconds for which the server held this answer back."""
+    assert answer.text == ANSWER
+    assert answer.request_id is not None
+    return int(answer.request_id) / 1e6
+
+
+async def _beside(
+    bare: Callable[[], Awaitable[float]], verified: Callable[[], Awaitable[float]], *, turns: int
+) -> dict[str, Any]:
+    """Turns with 32 in flight at a server that takes its time, which is taken off each latency."""
+    medians: dict[str, list[float]] = {"bare": [], "verified": []}
+    for number in range(turns + 3):
+        for name, way in (("bare", bare), ("verified", verified)):
+            net: list[float] = []
+
+            async def ask(
+                way: Callable[[], Awaitable[float]] = way, net: list[float] = net
+            ) -> None:
+                began = time.perf_counter()
+                held = await way()
+                net.append((time.perf_counter() - began - held) * 1e6)
+
+            await turn(ask, *LONG)  # a short one would be all its start, when 32 begin at once
+            if number >= 3:
+                medians[name].append(median(net))
+    return {
+        "concurrency": MANY[1],
+        "calls": turns * LONG[0],
+        "bare_us": quartiles(medians["bare"]),
+        "verified_us": quartiles(medians["verified"]),
+        "added_us": quartiles(differences(medians["verified"], medians["bare"])),
+    }
 
 
 async def _alternate(bare: Way, verified: Way, *, blocks: int) -> dict[str, Any]:

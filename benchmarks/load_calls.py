@@ -9,13 +9,15 @@ import contextvars
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import anyio.lowlevel
+
 from benchmarks.load_faults import Served
 from benchmarks.load_ledger import Claim, Totals, claim, claim_of_event, reconcile
-from cascade import CallError, Result
+from cascade import CallError, Cost, Policy, Result
 
 GRACE: Final = 2.0
 """Seconds after a call's end by which the server has surely seen all of it."""
@@ -98,15 +100,52 @@ class Listener(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the fields."""
-        call = current.get()
-        if call is not None:
-            call.events.append(record.__dict__["cascade"])
+        call, fields = current.get(), record.__dict__.get("cascade")
+        if call is not None and fields is not None:
+            call.events.append(fields)
+
+
+class Money:
+    """A budget without a bound; each reservation is to be settled once.
+
+    Attributes:
+        held: the reservations that are not settled.
+        made: how many there were.
+    """
+
+    def __init__(self) -> None:
+        self.held: set[int] = set()
+        self.made = 0
+
+    def adapt(self, policy: Policy, /) -> Policy:
+        """The same."""
+        return policy
+
+    def per_call(self, policy: str, /) -> None:
+        """As much as it likes."""
+
+    async def reserve(self, policy: str, amount: float, /) -> int:
+        """A number. Takes a turn of the loop, so that a caller may be cancelled meanwhile."""
+        await anyio.lowlevel.checkpoint()
+        self.made += 1
+        self.held.add(self.made)
+        return self.made
+
+    def settle(self, reservation: Hashable, cost: Cost, /) -> None:
+        """The attempt is over.
+
+        Raises:
+            KeyError: it was settled before.
+        """
+        assert isinstance(reservation, int)
+        self.held.remove(reservation)
 
 
 class Books:
     """The calls that are not settled yet, and what came of those that are."""
 
     def __init__(self) -> None:
+        self.money = Money()
         self.totals = Totals()
         self.settled = 0
         self.differing = 0

@@ -235,10 +235,10 @@ def faulty_server(seed: int) -> Iterator[RemoteServer]:
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, seed), daemon=True)
     process.start()
+    theirs.close()  # or a server that does not come up would be waited for in vain
     try:
         yield RemoteServer(ours.recv(), ours)
     finally:
         ours.close()
-        theirs.close()
         process.terminate()
         process.join()

@@ -6,14 +6,13 @@ Part of ``python -m benchmarks.soak``, which says what is measured.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any
 
 from benchmarks.load_calls import Books
 from benchmarks.load_faults import Status
-
-LEAST_CALLS_FOR_MEMORY: Final = 40_000
-"""Below that, bounded buffers (latencies, breakers of every model) are still filling up."""
+from benchmarks.load_ledger import Totals
+from benchmarks.load_memory import LEAST_CALLS, Growth
 
 
 @dataclass(slots=True)
@@ -22,7 +21,6 @@ class Report:
 
     Attributes:
         held: arrivals that had to wait because of the bound on calls in flight.
-        growth: kB a thousand calls; None when there are too few samples.
         left: what should be gone and is not, by kind.
     """
 
@@ -32,7 +30,7 @@ class Report:
     outcomes: Counter[str]
     books: Books
     status: Status
-    growth: float | None
+    memory: Growth
     left: dict[str, int] = field(default_factory=dict)
 
     def problems(self, max_growth: float) -> list[str]:
@@ -48,9 +46,8 @@ class Report:
                     f"and tokens: {ours} matched, {theirs} by the server's ledger"
                 )
         found += [f"{number} {kind} left" for kind, number in self.left.items() if number]
-        known = self.growth is not None and self.calls >= LEAST_CALLS_FOR_MEMORY
-        if known and (self.growth or 0.0) > max_growth:
-            found.append(f"memory grows by {self.growth:.0f} kB per thousand calls")
+        if self.calls >= LEAST_CALLS:
+            found += self.memory.problems(max_growth)
         return found
 
 
@@ -59,7 +56,6 @@ def summary(report: Report) -> str:
     totals, status = report.books.totals, report.status
     outcomes = ", ".join(f"{name} {n:,}" for name, n in report.outcomes.most_common())
     attempts = ", ".join(f"{name} {n:,}" for name, n in sorted(totals.outcomes.items()))
-    growth = "not known" if report.growth is None else f"{report.growth:+.1f} kB"
     return "\n".join(
         (
             f"calls      {report.calls:,} in {report.seconds:.0f} s, "
@@ -68,9 +64,10 @@ def summary(report: Report) -> str:
             "to the server",
             f"server     {status.starts:,} starts, {status.finishes:,} finishes, "
             f"{status.aborts:,} aborts, {len(totals.faults)} kinds of reply",
+            f"money      {report.books.money.made:,} reservations",
             f"tokens     {totals.tokens:,} counted by our answers, {totals.served:,} written for "
             f"them, {totals.lost:,} for the rest",
-            f"memory     {growth} per thousand calls",
+            f"memory     {report.memory}",
             f"differing  {report.books.differing:,} calls",
         )
     )
@@ -83,9 +80,10 @@ def shape(report: Report, problems: list[str]) -> dict[str, Any]:
         "seconds": report.seconds,
         "held": report.held,
         "outcomes": dict(report.outcomes),
-        "ours": asdict(report.books.totals),
+        "ours": {key: getattr(report.books.totals, key) for key in Totals.__slots__},
+        "reservations": report.books.money.made,
         "server": {k: v for k, v in report.status._asdict().items() if k != "ended"},
-        "kilobytes_per_thousand_calls": report.growth,
+        "per_thousand_calls": report.memory._asdict(),
         "left": report.left,
         "problems": problems,
     }

@@ -10,8 +10,12 @@ added    one tier, JSON-schema verified, over the same ``openai:`` provider call
          builds the request, sends it and reads the stream. One call at a time, in alternation,
          without logging and with structlog rendering two JSON lines a call to the null device;
          ``p99`` is the difference of the two 99th percentiles, in blocks of 250; rounds in which
-         another process was given our processor are left out. And processor time with 32 calls
-         in flight.
+         another process was given our processor are left out. Then processor time a call with
+         32 in flight at a server that answers at once, so that this process is never idle and
+         all time is somebody's. And the median latency with 32 in flight at a server that holds
+         each answer back for 100 to 300 ms (taken off): a process that is idle in between finds
+         its caches cold and its processor asleep, which multiplies the provider's time and ours
+         alike, so here the ratio says more than the difference.
 race     processor time of a race of three, of which one answers and two are cancelled, over the
          same three calls raced by hand (`asyncio.wait`, then cancel), and over three that are read
          to their end one after another.
@@ -55,6 +59,7 @@ PARTS = ("added", "race", "calls", "memory")
 TARGETS = {
     "added_p50_us": 60.0,
     "added_p99_us": 250.0,
+    "added_at_32_cpu_us": 100.0,
     "logged_p50_us": 120.0,
     "race_cpu_us": 350.0,
     "cpu_at_32_us": 450.0,
@@ -143,6 +148,7 @@ def figures(found: Mapping[str, Any]) -> dict[str, float]:
         one = found["added"]["one"]
         figures["added_p50_us"] = one["added"]["p50_us"][1]
         figures["added_p99_us"] = one["added"]["p99_us"][1]
+        figures["added_at_32_cpu_us"] = found["added"]["busy"]["added_us"][1]
         if "logged" in one:
             figures["logged_p50_us"] = one["logged"]["p50_us"][1]
     if "race" in found:
@@ -211,8 +217,8 @@ def main() -> int:
     if options.max_added is not None:
         if "added" not in found:
             parser.error("--max-added needs the part 'added'")
-        one, many = found["added"]["one"], found["added"]["many"]
-        worst = max(one["added"]["cpu_us"][1], many["added_us"][1])
+        one, busy = found["added"]["one"], found["added"]["busy"]
+        worst = max(one["added"]["cpu_us"][1], busy["added_us"][1])
         if worst > options.max_added:
             late.append(f"added {worst:.0f} µs, more than {options.max_added:.0f}")
     for line in late:

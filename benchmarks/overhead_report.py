@@ -28,7 +28,7 @@ def tables(found: Mapping[str, Any], targets: Mapping[str, float]) -> str:
         value = found["figures"].get(name)
         shown = "not measured" if value is None else f"{value:.4g}"
         missed = "  missed" if value is not None and value > target else ""
-        lines.append(f"  {name:<17} {shown:>12}   at most {target:.4g}{missed}")
+        lines.append(f"  {name:<18} {shown:>12}   at most {target:.4g}{missed}")
     return "\n".join(lines)
 
 
@@ -39,7 +39,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def _added(found: Mapping[str, Any]) -> list[str]:
-    one, many = found["one"], found["many"]
+    one, many, busy = found["one"], found["many"], found["busy"]
     lines = [f"added to the provider over {found['client']}, µs: median (quartiles)"]
     for name, label in (("added", "without logging"), ("logged", "with JSON lines")):
         if name not in one:
@@ -52,13 +52,25 @@ def _added(found: Mapping[str, Any]) -> list[str]:
     bare = ", ".join(f"{name[:-3]} {took:,.0f}" for name, took in one["bare"].items())
     lines.append(
         f"  1 in flight, the provider itself {bare}; "
+        f"with us {1 + one['added']['p50_us'][1] / one['bare']['p50_us']:.2f}x; "
         f"{one['kept']:,} of {one['rounds']:,} rounds are in it"
     )
     lines.append(
-        f"  {many['concurrency']} in flight, cpu {spread(many['added_us'])}; "
-        f"the provider {spread(many['bare_us'])}, verified {spread(many['verified_us'])}"
+        f"  {busy['concurrency']} in flight, never idle, cpu {spread(busy['added_us'])}; "
+        f"the provider {spread(busy['bare_us'])}, verified {spread(busy['verified_us'])}: "
+        f"{_ratio(busy):.2f}x"
+    )
+    lines.append(
+        f"  {many['concurrency']} in flight, answers held back, p50 {spread(many['added_us'])}; "
+        f"the provider {spread(many['bare_us'])}, verified {spread(many['verified_us'])}: "
+        f"{_ratio(many):.2f}x"
     )
     return lines
+
+
+def _ratio(found: Mapping[str, Any]) -> float:
+    ratio: float = found["verified_us"][1] / found["bare_us"][1]
+    return ratio
 
 
 def _race(found: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,8 @@ model writes it. The model asked for says what it does:
 ``long``     answers with `LONG` at once, in a thousand tokens, written in one piece: by themselves
              they would fill the client's receive buffer with headers, and wait for timers
 ``slow``     sends headers and the first token, and no more until the client is gone
+``held``     answers with `ANSWER` after a random time within `HELD`; the header ``x-request-id`` is
+             the microseconds that it was held, as it turned out
 any other    answers with `ANSWER` at once
 """
 
@@ -16,7 +18,9 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
+import random
 import socket
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +33,9 @@ MODEL = "gpt-4o-mini"
 ANSWER = '{"label": "billing", "urgent": false}'
 WRONG = '{"label": "refund", "urgent": false}'
 LONG = json.dumps({"tickets": [{"number": n, "label": "billing"} for n in range(250)]})
+
+HELD = (0.1, 0.3)
+"""Seconds: long enough that 32 calls in flight leave client and server idle most of the time."""
 
 _START_SECONDS = 30.0
 _USAGE = {"prompt_tokens": 14, "completion_tokens": 5, "total_tokens": 19}
@@ -112,6 +119,9 @@ class _Canned(asyncio.Protocol):
             _Canned.waiting += 1
             for piece in _STREAMED[ANSWER][:2]:
                 self._transport.write(piece)
+        elif b'"held"' in body:
+            loop = asyncio.get_running_loop()
+            loop.call_later(random.uniform(*HELD), self._release, time.perf_counter())  # noqa: S311  (load, no secret)
         else:
             answer = WRONG if b'"wrong"' in body else LONG if b'"long"' in body else ANSWER
             streamed = b'"stream":true' in body or b'"stream": true' in body
@@ -120,6 +130,15 @@ class _Canned(asyncio.Protocol):
                 return
             for piece in _STREAMED[answer] if streamed else (_WHOLE[answer],):
                 self._transport.write(piece)
+
+    def _release(self, since: float) -> None:
+        if self._transport is None:
+            return
+        head, *pieces = _STREAMED[ANSWER]
+        held = round((time.perf_counter() - since) * 1e6)
+        self._transport.write(head[:-2] + b"x-request-id: %d\r\n\r\n" % held)
+        for piece in pieces:
+            self._transport.write(piece)
 
 
 def _whole(body: bytes) -> bytes:

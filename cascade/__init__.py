@@ -1,8 +1,10 @@
 """Answers a prompt with the cheapest model whose answer passes a check."""
 
+from cascade.budget import Budget
 from cascade.context import call_model
 from cascade.cost import Cost, Price
-from cascade.engine import Engine, cascade
+from cascade.default import cascade
+from cascade.engine import Engine
 from cascade.errors import (
     APIConnectionError,
     APIResponseError,
@@ -42,10 +44,13 @@ from cascade.errors import (
     UnknownVerifierError,
     UnprocessableEntityError,
 )
+from cascade.model import Limits, ModelSpec
 from cascade.policy import Policy, Tier
 from cascade.provider import Call, Provider, provider
+from cascade.records import CallRecord, Observer
 from cascade.result import Attempt, Result
 from cascade.retry_budget import RetryBudget
+from cascade.routing import Entry, Route, Router
 from cascade.stream import cascade_stream
 from cascade.stream_events import (
     EventStream,
@@ -57,7 +62,7 @@ from cascade.stream_events import (
     TierStarted,
 )
 from cascade.sync import cascade_sync
-from cascade.types import Answer, Message, Request, TokenLogprob, ToolCall, Usage
+from cascade.types import Answer, Message, RateLimits, Request, TokenLogprob, ToolCall, Usage
 from cascade.verdict import Verdict, Verifier
 
 __all__ = [
@@ -69,9 +74,11 @@ __all__ = [
     "Attempt",
     "AuthenticationError",
     "BadRequestError",
+    "Budget",
     "BudgetExceededError",
     "Call",
     "CallError",
+    "CallRecord",
     "CascadeError",
     "CascadeExhausted",
     "CircuitOpenError",
@@ -83,16 +90,20 @@ __all__ = [
     "DeadlineExceededError",
     "EmptyAnswerError",
     "Engine",
+    "Entry",
     "EventStream",
     "Finished",
     "FunctionError",
     "InternalServerError",
+    "Limits",
     "LocalServerError",
     "Message",
     "MissingAPIKeyError",
     "MissingExtraError",
+    "ModelSpec",
     "ModelUnavailableError",
     "NotFoundError",
+    "Observer",
     "OverloadedError",
     "PermissionDeniedError",
     "Policy",
@@ -102,10 +113,13 @@ __all__ = [
     "Provider",
     "ProviderError",
     "RateLimitError",
+    "RateLimits",
     "Request",
     "RequestTimeoutError",
     "Result",
     "RetryBudget",
+    "Route",
+    "Router",
     "StreamEvent",
     "TextReleased",
     "TextRetracted",

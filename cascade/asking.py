@@ -10,18 +10,19 @@ import anyio
 import anyio.lowlevel
 from msgspec import Struct
 
-from cascade.bind import Target
 from cascade.cost import Cost
 from cascade.errors import (
-    CallError,
     CascadeError,
+    CascadeExhausted,
     ContentPolicyError,
+    DeadlineExceededError,
     EmptyAnswerError,
     ProviderError,
     TruncatedAnswerError,
 )
 from cascade.events import CancelReason
 from cascade.provider import Call
+from cascade.targets import Target
 from cascade.types import Answer, Request
 from cascade.verdict import Verdict, shorten
 
@@ -29,6 +30,10 @@ FIRST_LOOK = 64
 GROWTH = 1.25
 """A prefix check looks at this many characters first (a shorter answer is not worth the look), and
 again at every growth by a quarter: the texts it sees add up to at most five times the whole."""
+
+
+# As a failure of this call's model, they would look like this call's own end.
+_OF_OTHER_CALLS = (CascadeExhausted, DeadlineExceededError)
 
 
 class HopelessAnswer(Exception):  # noqa: N818  (no error: a verdict that came early)
@@ -57,12 +62,13 @@ class LiveAttempt(Struct, eq=False):
     committed: bool = False  # the caller has the pieces, for good
     answer: Answer | None = None
     whole: bool = True
+    declined: bool = False
     verdict: Verdict | None = None
     error: CascadeError | None = None
     crash: BaseException | None = None
     cancelled: CancelReason | None = None
     spent: list[Cost] = []
-    scope: anyio.CancelScope | None = None
+    task: anyio.TaskHandle[None] | None = None  # what runs for it, where it may be cancelled
 
     @property
     def first_token(self) -> float | None:
@@ -87,14 +93,13 @@ class LiveAttempt(Struct, eq=False):
             TypeError: it is no answer at all.
         """
         if answer is None:
+            self.declined = True
             return None
         if not isinstance(answer, Answer) or not isinstance(answer.text, str):
             raise TypeError(f"a provider returns an Answer with a text; got {answer!r:.100}")
         assert self.begun is not None
         self.answer = timed = answer.timed(self.clock() - self.begun, self.first_token)
-        flaw = _flaw(timed, allow_truncated)
-        if flaw is not None:
-            raise flaw
+        _require_whole(timed, allow_truncated)
         if self.committed and not timed.text.startswith("".join(self.chunks)):
             raise ProviderError(f"{self.target.name} streamed another text than it returned")
         return timed
@@ -140,14 +145,17 @@ async def failure(error: BaseException, name: str) -> CascadeError:
     A provider is anyone's code: it may raise `asyncio.CancelledError` for a task of its own that
     someone cancelled, which is a failure, or turn our cancellation into an error, which is not.
     """
-    if isinstance(error, asyncio.CancelledError) and being_cancelled():
-        raise error
-    await anyio.lowlevel.checkpoint_if_cancelled()
-    if isinstance(error, CascadeError) and not isinstance(error, CallError):
-        return error
-    wrapped = ProviderError(shorten(f"{name} raised {type(error).__name__}: {error}"))
-    wrapped.__cause__ = error
-    return wrapped
+    try:
+        if isinstance(error, asyncio.CancelledError) and being_cancelled():
+            raise error
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        if isinstance(error, CascadeError) and type(error) not in _OF_OTHER_CALLS:
+            return error
+        wrapped = ProviderError(shorten(f"{name} raised {type(error).__name__}: {error}"))
+        wrapped.__cause__ = error
+        return wrapped
+    finally:
+        del error  # raised again, it holds this frame: a cycle, with all that the call held
 
 
 def being_cancelled() -> bool:
@@ -162,14 +170,17 @@ def being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _flaw(answer: Answer, allow_truncated: bool) -> ProviderError | None:
-    """Why the answer cannot be judged at all, or None."""
+def _require_whole(answer: Answer, allow_truncated: bool) -> None:
+    """Refuse an answer that cannot be judged at all.
+
+    Raises:
+        ProviderError: saying why.
+    """
     if answer.finish_reason == "content_filter":
-        return ContentPolicyError("the provider filtered the answer")
+        raise ContentPolicyError("the provider filtered the answer")
     if answer.finish_reason == "length" and not allow_truncated:
-        return TruncatedAnswerError(
+        raise TruncatedAnswerError(
             "the answer was cut off at max_tokens; raise it, or set allow_truncated"
         )
     if not answer.text.strip() and not answer.tool_calls:
-        return EmptyAnswerError("the model answered neither text nor a tool call")
-    return None
+        raise EmptyAnswerError("the model answered neither text nor a tool call")

@@ -8,15 +8,31 @@ earliest deadline, and looks at the others when it fires.
 from __future__ import annotations
 
 import sys
-from asyncio import AbstractEventLoop, BaseEventLoop, TimerHandle, get_running_loop
-from collections.abc import Callable
+from asyncio import AbstractEventLoop, BaseEventLoop, Future, TimerHandle, get_running_loop
+from collections.abc import Awaitable, Callable
 from contextvars import Context
+from functools import partial
 from time import monotonic
 from typing import Protocol
 
 import anyio
 
 from cascade.standing import NEVER
+
+
+class Bell(Protocol):
+    """Wakes a task that has nothing to do but wait: what a scope does, without a cancellation."""
+
+    def cancel(self) -> None:
+        """Ring: named as in a scope, which can be armed in its place."""
+        ...
+
+    def wait(self) -> Awaitable[None]:
+        """Wait until it rings; once."""
+        ...
+
+
+Timer = anyio.CancelScope | Bell
 
 
 class Backend(Protocol):
@@ -26,18 +42,20 @@ class Backend(Protocol):
         loop: the event loop it is for; None for trio.
         clock: the time in seconds, on the loop's clock.
         scope: makes a new cancel scope, without a deadline.
+        bell: makes a new bell.
     """
 
     loop: AbstractEventLoop | None
     clock: Callable[[], float]
     scope: Callable[[], anyio.CancelScope]
+    bell: Callable[[], Bell]
 
-    def arm(self, scope: anyio.CancelScope, at: float) -> None:
-        """Have the scope cancelled at that time, instead of one given before."""
+    def arm(self, timer: Timer, at: float) -> None:
+        """Have the scope cancelled, or the bell rung, then and not at a time given before."""
         ...
 
-    def disarm(self, scope: anyio.CancelScope) -> None:
-        """Forget the scope; to be called when it has been left."""
+    def disarm(self, timer: Timer) -> None:
+        """Forget it; to be called when nothing runs under it any more."""
         ...
 
 
@@ -52,19 +70,20 @@ class AsyncioBackend:
         self.clock: Callable[[], float] = monotonic if standard else loop.time
         # `anyio.CancelScope` makes an instance of its asyncio class; half its cost is finding out.
         self.scope: Callable[[], anyio.CancelScope] = type(anyio.CancelScope())
-        self._deadlines: dict[anyio.CancelScope, float] = {}
+        self.bell: Callable[[], Bell] = partial(_AsyncioBell, loop)
+        self._deadlines: dict[Timer, float] = {}
         self._timer: TimerHandle | None = None
         self._set_for = NEVER
 
-    def arm(self, scope: anyio.CancelScope, at: float) -> None:
-        """Have the scope cancelled at that time, instead of one given before."""
-        self._deadlines[scope] = at
+    def arm(self, timer: Timer, at: float) -> None:
+        """See `Backend.arm`."""
+        self._deadlines[timer] = at
         if at < self._set_for:
             self._set(at)
 
-    def disarm(self, scope: anyio.CancelScope) -> None:
-        """Forget the scope; to be called when it has been left."""
-        self._deadlines.pop(scope, None)
+    def disarm(self, timer: Timer) -> None:
+        """See `Backend.disarm`."""
+        self._deadlines.pop(timer, None)
 
     def _set(self, at: float) -> None:
         if self._timer is not None:
@@ -76,12 +95,26 @@ class AsyncioBackend:
     def _ring(self) -> None:
         self._timer, self._set_for = None, NEVER
         now = self.clock()
-        for scope in [scope for scope, at in self._deadlines.items() if at <= now]:
-            del self._deadlines[scope]
-            scope.cancel()
+        for timer in [timer for timer, at in self._deadlines.items() if at <= now]:
+            del self._deadlines[timer]
+            timer.cancel()
         earliest = min(self._deadlines.values(), default=NEVER)
         if earliest < NEVER:
             self._set(earliest)
+
+
+class _AsyncioBell:
+    __slots__ = ("_rung",)
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self._rung: Future[None] = loop.create_future()
+
+    def cancel(self) -> None:
+        if not self._rung.done():
+            self._rung.set_result(None)
+
+    def wait(self) -> Awaitable[None]:
+        return self._rung
 
 
 class TrioBackend:
@@ -91,13 +124,30 @@ class TrioBackend:
         self.loop: AbstractEventLoop | None = None
         self.clock: Callable[[], float] = anyio.current_time
         self.scope: Callable[[], anyio.CancelScope] = anyio.CancelScope
+        self.bell: Callable[[], Bell] = _TrioBell
 
-    def arm(self, scope: anyio.CancelScope, at: float) -> None:
-        """Have the scope cancelled at that time, instead of one given before."""
+    def arm(self, timer: Timer, at: float) -> None:
+        """See `Backend.arm`."""
+        scope = timer.scope if isinstance(timer, _TrioBell) else timer
+        assert isinstance(scope, anyio.CancelScope)
         scope.deadline = at
 
-    def disarm(self, scope: anyio.CancelScope) -> None:
+    def disarm(self, timer: Timer) -> None:
         """Nothing to forget."""
+
+
+class _TrioBell:
+    __slots__ = ("scope",)
+
+    def __init__(self) -> None:
+        self.scope = anyio.CancelScope()
+
+    def cancel(self) -> None:
+        self.scope.cancel()
+
+    async def wait(self) -> None:
+        with self.scope:
+            await anyio.sleep_forever()
 
 
 def running_loop() -> AbstractEventLoop | None:

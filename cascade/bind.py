@@ -5,188 +5,24 @@ Done once a tier and engine, so that the hot path only looks up, renders and cal
 
 from __future__ import annotations
 
-import inspect
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
-from random import Random
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
-from weakref import WeakKeyDictionary, ref
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cascade.cost import Price
-from cascade.errors import (
-    CascadeError,
-    ConfigError,
-    MissingAPIKeyError,
-    PromptError,
-    nearest,
-)
+from cascade.errors import CascadeError, ConfigError, PromptError, nearest
 from cascade.events import Plan, TierPlan
-from cascade.gate import Gate, Turnstile
-from cascade.latency import ModelLatency, parse_quantile
-from cascade.policy import Delay, Model, Policy, Tier
-from cascade.prices import published_price
-from cascade.provider import Provider, ProviderContext, find_provider, split_model
-from cascade.template import Template, with_prompt, with_system
+from cascade.latency import parse_quantile
+from cascade.policy import Delay, Policy, Tier
+from cascade.targets import Providers
+from cascade.template import Template, with_examples, with_prompt, with_system
 from cascade.types import Request
 from cascade.verdict import Verifier
-from cascade.verify import as_verifier
+from cascade.verify import as_verifier, verifier_name
 
 PROMPT = "prompt"
-
-
-class Target(Struct, frozen=True):
-    """A model ready to be called."""
-
-    name: str
-    model: str
-    provider: Provider
-    price: Price | None
-    free: bool
-    ready: Callable[[str], Awaitable[None]] | None
-    gate: Gate | None
-    cancel_stops_billing: bool | None = None
-
-
-class Providers:
-    """The provider instances of one engine: one for each name and its options."""
-
-    def __init__(self, context: ProviderContext, random: Random | None = None) -> None:
-        self._context = context
-        self._random = random or Random()  # noqa: S311  (jitter, no secret)
-        self._learnt: dict[str, ModelLatency] = {}
-        self.turnstiles: WeakKeyDictionary[Provider, Turnstile] = WeakKeyDictionary()
-        self._by_id: dict[int, tuple[ref[Provider], Turnstile]] = {}
-        self._made: dict[tuple[str, str | None, str | None], Provider] = {}
-
-    def target(self, model: Model, tier: Tier | None = None) -> Target:
-        """The model a tier names, or (without a tier) one that a verifier names.
-
-        Raises:
-            ConfigError: no such provider or model, or an option that does nothing.
-        """
-        price = None if tier is None else tier.price
-        if isinstance(model, str):
-            name, rest = split_model(model)
-            provider = self._get(name, tier)
-            try:
-                _check(provider, rest, {} if tier is None else tier.params)
-            except MissingAPIKeyError:  # not kept, so that a key set after all is found
-                self._made = {key: made for key, made in self._made.items() if made is not provider}
-                raise
-            free = bool(getattr(provider, "free", False))
-            if price is None and not free:
-                price = published_price(name, rest)
-            return self._target(
-                f"{name}:{rest}", rest, provider, price, _stops(provider, price, tier)
-            )
-        for option in ("base_url", "api_key"):
-            if tier is not None and getattr(tier, option) is not None:
-                raise ConfigError(f"{option}: does nothing for a model given as an object")
-        provider, shown = _as_provider(model)
-        _check(provider, shown, {} if tier is None else tier.params)
-        return self._target(shown, shown, provider, price, _stops(provider, price, tier))
-
-    def _target(
-        self, name: str, model: str, provider: Provider, price: Price | None, stops: bool | None
-    ) -> Target:
-        free = bool(getattr(provider, "free", False)) and price is None
-        ready = getattr(provider, "ready", None)
-        gate = None
-        if getattr(provider, "guarded", True):
-            turnstile = self._turnstile(provider)
-            fresh = name not in turnstile.gates
-            gate = turnstile.gate(name, self._random)
-            if fresh and name in self._learnt:
-                gate.latency.merge(self._learnt[name])
-        return Target(name, model, provider, price, free, ready, gate, stops)
-
-    def latencies(self) -> dict[str, ModelLatency]:
-        """How long each model takes, by its name; models of one name are taken together."""
-        found: dict[str, ModelLatency] = {}
-        for gate in self._gates():
-            found.setdefault(gate.name, ModelLatency()).merge(gate.latency)
-        return {**self._learnt, **found}
-
-    def learn(self, name: str, latency: ModelLatency) -> None:
-        """Add to what is known of the models of that name, now or as soon as there is one."""
-        held = self._learnt.setdefault(name, ModelLatency())
-        held.merge(latency)
-        for gate in self._gates():
-            if gate.name == name:
-                gate.latency.merge(latency)
-
-    def _turnstile(self, provider: Provider) -> Turnstile:
-        try:
-            return self.turnstiles.setdefault(provider, Turnstile())
-        except TypeError:  # a user's own that is no key, as a dataclass
-            return self._turnstile_by_id(provider)
-
-    def _turnstile_by_id(self, provider: Provider) -> Turnstile:
-        key, forget = id(provider), self._by_id.pop
-        if key not in self._by_id:
-            try:
-                until = ref(provider, lambda _: forget(key))
-            except TypeError:  # nor can it be referred to weakly: each tier has its own
-                return Turnstile()
-            self._by_id[key] = (until, Turnstile())
-        return self._by_id[key][1]
-
-    def _gates(self) -> list[Gate]:
-        turnstiles = [*self.turnstiles.values(), *(held for _, held in self._by_id.values())]
-        return [gate for turnstile in turnstiles for gate in turnstile.gates.values()]
-
-    async def aclose(self) -> None:
-        """Close every provider; an error of one does not keep the others open."""
-        made, self._made = self._made, {}
-        async with AsyncExitStack() as stack:
-            for provider in made.values():
-                close = getattr(provider, "aclose", None)
-                if close is not None:
-                    stack.push_async_callback(close)
-
-    def _get(self, name: str, tier: Tier | None) -> Provider:
-        base_url, api_key = (None, None) if tier is None else (tier.base_url, tier.api_key)
-        key = (name, base_url, api_key)
-        if key not in self._made:
-            factory = find_provider(name)
-            options = {"base_url": base_url, "api_key": api_key}
-            given = {option: value for option, value in options.items() if value is not None}
-            known = inspect.signature(factory).parameters
-            for option in given:
-                if option not in known:
-                    raise ConfigError(f"{option}: does nothing for the provider {name!r}")
-            self._made[key] = factory(self._context, **given)
-        return self._made[key]
-
-
-def _stops(provider: Provider, price: Price | None, tier: Tier | None) -> bool | None:
-    """Whether a cancelled call is billed no further, as the tier or else the provider says."""
-    said = None if tier is None else tier.cancel_stops_billing
-    if said is None:
-        stops: bool | None = getattr(provider, "cancel_stops_billing", None)
-        return stops
-    if price is None and getattr(provider, "free", False):
-        raise ConfigError("cancel_stops_billing: does nothing for a model that costs nothing")
-    return said
-
-
-def _check(provider: Provider, model: str, params: Mapping[str, Any]) -> None:
-    check = getattr(provider, "check", None)
-    if check is not None:
-        check(model, params)
-
-
-def _as_provider(model: Provider | Callable[..., Any]) -> tuple[Provider, str]:
-    if isinstance(model, Provider):
-        return model, str(getattr(model, "name", None) or type(model).__name__)
-    from cascade.providers.function import PlainFunction
-
-    function = PlainFunction(model)
-    return function, function.name
 
 
 class BoundTier:
@@ -201,12 +37,15 @@ class BoundTier:
         group: likewise its ``verify_group``.
         plain: whether it sends the caller's request as it is.
         variables: names its templates need beside ``prompt``.
+        verifier_name: what records call the check; None without one.
+        admits: whether its models need more than their gate: readiness, or a place.
     """
 
     __slots__ = (
         "_params",
         "_prompt",
         "_system",
+        "admits",
         "enough",
         "group",
         "plain",
@@ -216,6 +55,7 @@ class BoundTier:
         "tier",
         "variables",
         "verifier",
+        "verifier_name",
     )
 
     def __init__(self, tier: Tier, providers: Providers, *, policy: str) -> None:
@@ -235,13 +75,20 @@ class BoundTier:
         self.enough = getattr(self.verifier, "enough", None) if tier.members > 1 else None
         self.group = getattr(self.verifier, "verify_group", None) if tier.members > 1 else None
         self.prefix = getattr(self.verifier, "prefix", None)
+        self.verifier_name = None if self.verifier is None else verifier_name(self.verifier)
         self.targets = tuple((target, *stand_ins) for target in own)
+        self.admits = any(
+            target.ready is not None
+            or target.quota is not None
+            or target.context_window is not None
+            for target in (*own, *stand_ins)
+        )
         self._prompt = None if tier.prompt is None else Template(tier.prompt)
         self._system = None if tier.system is None else Template(tier.system)
         templates = [t for t in (self._prompt, self._system) if t is not None]
         self.variables = frozenset[str]().union(*(t.names for t in templates)) - {PROMPT}
         prepares = getattr(self.verifier, "prepare", None) is not None
-        self.plain = not (templates or self._params or prepares)
+        self.plain = not (templates or tier.examples or self._params or prepares)
         after = tier.replica_after
         self.plan = TierPlan(
             members=tier.members,
@@ -277,6 +124,8 @@ class BoundTier:
                 request = with_prompt(request, self._prompt.render(values))
             if self._system is not None:
                 request = with_system(request, self._system.render(values))
+        if self.tier.examples:
+            request = with_examples(request, self.tier.examples)
         if self._params:
             request = request.with_params(**self._params)
         prepare = getattr(self.verifier, "prepare", None)
@@ -336,7 +185,14 @@ class BoundPolicy(Struct, frozen=True):
             ConfigError: something cannot be resolved; it names the policy and the tier.
         """
         tiers = tuple(BoundTier(tier, providers, policy=policy.name) for tier in policy.tiers)
+        for model in getattr(policy.router, "models", ()):
+            try:
+                providers.target(model)
+            except CascadeError as error:
+                error.policy = policy.name
+                raise
         check_quantiles(policy, tiers)
+        check_declared(policy, tiers)
         learns = any(isinstance(after, str) for after in _delays(policy))
         plan = None if learns else make_plan(policy, tiers)
         return cls(tiers, plan, any(tier.variables for tier in tiers))
@@ -364,6 +220,31 @@ class BoundPolicy(Struct, frozen=True):
 
 def _delays(policy: Policy) -> tuple[Delay, ...]:
     return (*policy.delays, *(tier.replica_after for tier in policy.tiers))
+
+
+def check_declared(policy: Policy, tiers: tuple[BoundTier, ...]) -> None:
+    """The variables that the policy declares are those that its templates use.
+
+    Raises:
+        ConfigError: one is used and not declared, or declared and not used.
+    """
+    if policy.variables is None:
+        return
+    declared = set(policy.variables)
+    for tier in tiers:
+        for name in sorted(tier.variables - declared):
+            known = {*declared, PROMPT}
+            raise ConfigError(
+                f"a template uses {{{{{name}}}}}, which is not declared: {nearest(name, known)}",
+                policy=policy.name,
+                tier=tier.tier.name,
+            )
+    used = frozenset[str]().union(*(tier.variables for tier in tiers))
+    for name in sorted(declared - used):
+        raise ConfigError(
+            f"variables: {name!r} is used by no template: put {{{{{name}}}}} in one, or drop it",
+            policy=policy.name,
+        )
 
 
 def check_quantiles(policy: Policy, tiers: tuple[BoundTier, ...]) -> None:

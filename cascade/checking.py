@@ -15,6 +15,7 @@ from cascade.verdict import CRASH, Verdict, Verifier
 
 if TYPE_CHECKING:
     from cascade.engine import Engine
+    from cascade.purse import Purse
 
 
 def check(
@@ -23,15 +24,16 @@ def check(
     request: Request,
     attempt: LiveAttempt,
     asked: list[Asked],
+    purse: Purse | None = None,
 ) -> Verdict | Awaitable[Verdict]:
     """The verdict on one answer; an abstention with the reason when the verifier crashes.
 
     Awaitable only where the verifier's own is. ``asked`` is the call's list of questions to
-    judges, so that none is put twice.
+    judges, so that none is put twice; ``purse`` pays for them.
     """
     answer = attempt.answer
     assert answer is not None
-    running = Check(engine, attempt.spent, ((answer, attempt.target),), asked)
+    running = Check(engine, attempt.spent, ((answer, attempt.target),), asked, purse)
     token = current_check.set(running)
     try:
         value: Any = verifier.verify(request, answer)
@@ -60,13 +62,14 @@ async def check_group(
     request: Request,
     attempts: Sequence[LiveAttempt],
     asked: list[Asked],
+    purse: Purse | None = None,
 ) -> tuple[Verdict, ...]:
     """The verdicts on an ensemble, in order; all abstentions when the verifier crashes."""
     answers = [attempt.answer for attempt in attempts]
     spent: list[Cost] = []
     verdicts: tuple[Verdict, ...] = ()
     makers = [(a.answer, a.target) for a in attempts if a.answer is not None]
-    token = current_check.set(Check(engine, spent, makers, asked))
+    token = current_check.set(Check(engine, spent, makers, asked, purse))
     try:
         value = verify_group(request, answers)
         if inspect.isawaitable(value):

@@ -1,4 +1,4 @@
-"""How a verifier calls a model: through the engine that runs the call it judges."""
+"""How a verifier or a router calls a model: through the engine that runs the call."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from cascade.errors import ConfigError
 from cascade.types import Answer, Request
 
 if TYPE_CHECKING:
-    from cascade.bind import Target
     from cascade.engine import Engine
     from cascade.policy import Model
+    from cascade.purse import Purse
+    from cascade.targets import Target
 
 
 class Asked(Struct, eq=False):
@@ -38,12 +39,14 @@ class Check(Struct):
         spent: what the check's model calls have cost so far.
         makers: the answers that are checked, each with the model that made it.
         asked: what was asked with `call_model_once`; one list for all checks of a call.
+        purse: what pays for the check's model calls; None without a budget.
     """
 
     engine: Engine
     spent: list[Cost] = field(default_factory=list)
     makers: Sequence[tuple[Answer, Target]] = ()
     asked: list[Asked] = field(default_factory=list)
+    purse: Purse | None = None
 
     def maker(self, answer: Answer) -> Target | None:
         """The model that made ``answer``; None when that is not clear."""
@@ -66,7 +69,7 @@ async def call_model(model: Model, request: Request) -> tuple[Answer, Cost]:
     """Call a model from inside a verifier; the engine counts the cost even if it is cut short.
 
     Args:
-        model: ``"provider:model"``, a function or a `Provider`.
+        model: ``"provider:model"``, a function, a `Provider` or a `ModelSpec`.
         request: what to send.
 
     Returns:
@@ -77,7 +80,7 @@ async def call_model(model: Model, request: Request) -> tuple[Answer, Cost]:
         ConfigError: not inside a check, or no such model.
     """
     check = _running("call_model")
-    return await check.engine.complete(model, request, spent=check.spent)
+    return await check.engine.complete(model, request, spent=check.spent, purse=check.purse)
 
 
 async def call_model_once(model: Model, request: Request) -> tuple[Answer, Cost]:
@@ -114,7 +117,7 @@ async def call_maker(answer: Answer, request: Request) -> tuple[Answer, Cost]:
     target = check.maker(answer)
     if target is None:
         raise ConfigError("call_maker(): it is not clear which model made this answer")
-    return await check.engine.complete_target(target, request, spent=check.spent)
+    return await check.engine.complete_target(target, request, spent=check.spent, purse=check.purse)
 
 
 @contextmanager

@@ -1,35 +1,42 @@
-"""The engine: binds policies, runs calls, owns what they share. And `cascade` itself."""
+"""The engine: binds policies, runs calls, owns what they share."""
 
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 from random import Random
-from time import monotonic
+from time import monotonic, time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 from weakref import WeakKeyDictionary
 
 import anyio
-from anyio.lowlevel import RunVar
 
+from cascade.admission import Admission
 from cascade.asking import LiveAttempt, failure
 from cascade.backend import AsyncioBackend, Backend, TrioBackend, running_loop
-from cascade.bind import BoundPolicy, Providers, Target, check_quantiles, make_plan
+from cascade.bind import BoundPolicy
+from cascade.budget import Budget
 from cascade.context import current_check
-from cascade.cost import Cost, total
-from cascade.errors import ConfigError, PromptError, ProviderError, UnknownPolicyError, nearest
+from cascade.cost import Cost
+from cascade.errors import ConfigError, ProviderError
+from cascade.finding import PolicyLike, find
 from cascade.latency import ModelLatency
 from cascade.live import LiveCall
-from cascade.logs import CallLog
-from cascade.plugins import entry_points_of
-from cascade.policy import Delay, Exhausted, Model, Policy, Prefer
-from cascade.record import attempt_cost, result
+from cascade.logs import CallLog, warn
+from cascade.overrides import Overrides
+from cascade.policy import Model, Policy
+from cascade.preparing import prepare
+from cascade.project import ProjectSource, open_project
+from cascade.purse import Purse
+from cascade.record import attempt_cost, call_cost, call_record, result
+from cascade.records import EngineObserver, Observer
 from cascade.result import Result
 from cascade.retry_budget import RetryBudget, shared_budget
+from cascade.routing import Entry
+from cascade.targets import Providers, Target
 from cascade.transport import Transport, check_client, make_transport
 from cascade.types import Answer, Prompt, Request
 
@@ -38,20 +45,8 @@ if TYPE_CHECKING:
     from cascade.stream import CascadeStream
     from cascade.transports.httpx import HttpxTransport
 
-PolicyLike = Policy | str | Path
-
 CLOSE_TIMEOUT = 5.0
 """Seconds that closing an engine may take."""
-
-
-class Overrides(TypedDict, total=False):
-    """Settings of a policy that one call may change; see `Policy`."""
-
-    start_after: Delay | Sequence[Delay]
-    prefer: Prefer | None
-    grace: float | None
-    deadline: float | None
-    exhausted: Exhausted
 
 
 class Engine:
@@ -67,6 +62,18 @@ class Engine:
             ``aiohttp.ClientSession``, or any `Transport`.
         random: the source of jitter.
         retry_budget: what retries, repairs and hedges draw on; by default the one of the process.
+        budget: what must allow each attempt that costs money, if anything must.
+        observers: who is told of every finished call; see `cascade.records.Observer`.
+        project: the path of a project file, or a `ProjectSource`: names of policies are then its
+            own, and it adds a ledger and a budget where it has them. None is no project; `cascade`
+            uses the one around the working directory.
+
+    Raises:
+        ConfigError: the project has a mistake, or an argument is impossible.
+
+    Attributes:
+        budget: as given.
+        random: as given, or one of its own.
     """
 
     def __init__(
@@ -75,17 +82,25 @@ class Engine:
         http: Any = "auto",
         random: Random | None = None,
         retry_budget: RetryBudget | None = None,
+        budget: Budget | None = None,
+        observers: Sequence[Observer] = (),
+        project: str | Path | ProjectSource | None = None,
     ) -> None:
         self.random = random or Random()  # noqa: S311  (jitter, no secret)
         check_client(http)
         self._client = http
         self._transport: Transport | None = None
         self._http: HttpxTransport | None = None  # beside a transport over another client
-        self._budget = shared_budget() if retry_budget is None else retry_budget
+        self._retries = shared_budget() if retry_budget is None else retry_budget
+        source = open_project(project) if isinstance(project, str | Path) else project
+        self._source: ProjectSource | None = source
+        self._given = budget, tuple(observers)
+        self._observers: tuple[Observer, ...] = ()
         self._providers = Providers(self, self.random)
         self._bound: WeakKeyDictionary[Policy, BoundPolicy] = WeakKeyDictionary()
         self._backend: Backend | None = None
         self._closed = False
+        self._take_settings()
 
     async def __aenter__(self) -> Engine:
         return self
@@ -106,10 +121,50 @@ class Engine:
         # Shielded, or leaving the block under cancellation would leave connections open for good.
         with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
             async with AsyncExitStack() as stack:
+                for observer in self._observers:
+                    if isinstance(observer, EngineObserver):
+                        stack.push_async_callback(observer.engine_closed, self)
                 for transport in (self._transport, self._http):
                     if transport is not None and transport is not self._client:
                         stack.push_async_callback(transport.aclose)
                 await self._providers.aclose()
+
+    def reload(self) -> None:
+        """Read the project's files again, for the calls that begin from now on.
+
+        Changes to them are noticed without it, within a second or so: this is to know that they
+        are right. Calls in flight go on as they began.
+
+        Raises:
+            PolicyFileError: a file has a mistake; what was read before stays in use.
+            ConfigError: the engine has no project.
+        """
+        if self._source is None:
+            raise ConfigError("this engine has no project to read again: Engine(project=…)")
+        self._source.reload()
+        self._take_settings()
+
+    def find(self, policy: PolicyLike) -> Policy | Entry:
+        """The policy that is meant; a name or path is the project's, if there is one.
+
+        Raises:
+            UnknownPolicyError: there is none of that name.
+            PolicyFileError: the file is wrong.
+        """
+        if self._source is not None and isinstance(policy, str | Path):
+            found = self._source.find(policy)
+            self._take_settings()
+            return found
+        return find(policy)
+
+    def _take_settings(self) -> None:
+        budget, observers = self._given
+        settings = {} if self._source is None else self._source.settings()
+        self.budget: Budget | None = settings.get("budget") if budget is None else budget
+        known, self._observers = self._observers, (*observers, *settings.get("observers", ()))
+        for observer in self._observers:
+            if observer not in known and isinstance(observer, EngineObserver):
+                observer.engine_opened(self)
 
     @property
     def transport(self) -> Transport:
@@ -153,7 +208,7 @@ class Engine:
 
     def spend(self) -> bool:
         """Whether the retry budget has an extra attempt to give; it is given."""
-        return self._budget.withdraw(monotonic())
+        return self._retries.withdraw(monotonic())
 
     def _require_open(self) -> None:
         if self._closed:
@@ -167,7 +222,9 @@ class Engine:
         """
         self._require_open()
         if not isinstance(policy, Policy):
-            policy = find(policy)
+            policy = self.find(policy)
+        if isinstance(policy, Entry):
+            raise ConfigError("is a router over policies: bind those", policy=policy.name)
         bound = self._bound.get(policy)
         if bound is None:
             bound = self._bound[policy] = BoundPolicy.of(policy, self._providers)
@@ -178,13 +235,13 @@ class Engine:
         policy: PolicyLike,
         prompt: Prompt,
         *,
-        start: str | int = 0,
+        start: str | int | None = None,
         variables: Mapping[str, str] | None = None,
         **overrides: Unpack[Overrides],
     ) -> Result:
         """Answer a prompt; see `cascade`."""
-        call, best = self.prepare(policy, prompt, start, variables, overrides)
-        return await self.carry_out(call, best=best)
+        call = await prepare(self, policy, prompt, start, variables, overrides)
+        return await self.carry_out(call)
 
     def stream(
         self,
@@ -192,7 +249,7 @@ class Engine:
         prompt: Prompt,
         *,
         release: Release = "accepted",
-        start: str | int = 0,
+        start: str | int | None = None,
         variables: Mapping[str, str] | None = None,
         **overrides: Unpack[Overrides],
     ) -> CascadeStream:
@@ -201,77 +258,80 @@ class Engine:
 
         return CascadeStream(self, policy, prompt, release, start, variables, overrides)
 
-    def prepare(
-        self,
-        policy: PolicyLike,
-        prompt: Prompt,
-        start: str | int,
-        variables: Mapping[str, str] | None,
-        overrides: Overrides,
-    ) -> tuple[LiveCall, bool]:
-        """A call that is ready for `carry_out`, and whether it settles for a rejected answer."""
-        if not isinstance(policy, Policy):
-            policy = find(policy)
-        bound = self.bind(policy)
-        first = 0 if start == 0 and start is not False else _first(policy, start)
-        plan = bound.plan
-        if overrides:
-            policy = _overridden(policy, overrides)
-            check_quantiles(policy, bound.tiers)
-        if overrides or first or plan is None:
-            plan = make_plan(policy, bound.tiers, first=first)
-        values = variables or {}
-        try:
-            request = Request.of(prompt)
-            if bound.templated or values:
-                bound.check_variables(values, first=first)
-        except PromptError as error:
-            error.policy = policy.name
-            raise
-        call = LiveCall.of(self, policy.name, bound.tiers, plan, request, values)
-        return call, policy.exhausted == "best"
-
-    async def carry_out(self, call: LiveCall, *, best: bool) -> Result:
+    async def carry_out(self, call: LiveCall) -> Result:
         """Run a call that `prepare` made."""
-        self._budget.deposit(monotonic())
+        self._retries.deposit(monotonic())
         log = CallLog.of(call)
         try:
-            if log is None:
+            if log is None and not self._observers and not call.routers:
                 await call.run()
-                return result(call, best=best)
-            with log:
-                await call.run()
-                log.result = result(call, best=best)
-                return log.result
+                return result(call)
+            return await self._observed(call, log)
         finally:
-            call.on_end = None  # the log and the call would hold each other
             check = current_check.get()
             if check is not None:  # a call made by a verifier is part of what the check costs
-                check.spent.append(total(attempt_cost(attempt) for attempt in call.attempts))
+                check.spent.append(call_cost(call))
+            for attempt in call.attempts:  # their tracebacks lead back to the attempts
+                attempt.error = attempt.crash = None
+
+    async def _observed(self, call: LiveCall, log: CallLog | None) -> Result:
+        """Run the call, and tell the log and the observers of it, however it ends."""
+        began = time()
+        found, error = None, None
+        try:
+            await call.run()
+            found = result(call)
+        except BaseException as raised:
+            error = raised
+            raise
+        else:
+            return found
+        finally:
+            call.on_end = None  # the log and the call would hold each other
+            record = call_record(call, began, found, error)
+            error = None  # its traceback leads back here
+            for observer in (*([] if log is None else [log]), *self._observers, *call.routers):
+                try:
+                    observer.call_finished(record)
+                except Exception as failed:  # noqa: BLE001  (anyone's code; the call has ended)
+                    warn("cascade.observer_failed", observer=repr(observer), exc_info=failed)
 
     async def complete(
-        self, model: Model, request: Request, *, spent: list[Cost] | None = None
+        self,
+        model: Model,
+        request: Request,
+        *,
+        spent: list[Cost] | None = None,
+        purse: Purse | None = None,
     ) -> tuple[Answer, Cost]:
         """Call one model, once, unchecked; what `cascade.context.call_model` does.
 
-        The cost is appended to ``spent`` too, even when the call fails or is cancelled.
+        The cost is appended to ``spent`` too, even when the call fails or is cancelled, and taken
+        from the ``purse``.
 
         Raises:
             ProviderError: the call failed.
+            BudgetExceededError: there is no money for it.
         """
         self._require_open()
-        return await self.complete_target(self._providers.target(model), request, spent=spent)
+        target = self._providers.target(model)
+        return await self.complete_target(target, request, spent=spent, purse=purse)
 
     async def complete_target(
-        self, target: Target, request: Request, *, spent: list[Cost] | None = None
+        self,
+        target: Target,
+        request: Request,
+        *,
+        spent: list[Cost] | None = None,
+        purse: Purse | None = None,
     ) -> tuple[Answer, Cost]:
         """As `complete`, for a model that is resolved already."""
         clock, gate = self.backend().clock, target.gate
         attempt = LiveAttempt(target, request, clock)
         entered = None
+        admission = Admission(attempt, purse, None)
         try:
-            if target.ready is not None:
-                await target.ready(target.model)
+            await admission.enter()
             if gate is not None:
                 entered = gate.enter(attempt, clock())
                 if not entered.turn.granted:
@@ -288,112 +348,13 @@ class Engine:
                     answer=attempt.answer,
                     error=attempt.error,
                     first_token=attempt.first_token,
+                    declined=attempt.declined,
                 )
+            admission.leave()
             cost = attempt_cost(attempt)
             if spent is not None:
                 spent.append(cost)
+            attempt.error = None  # whose traceback leads back here
         if answer is None:
             raise ProviderError(f"{target.name} declined: it has no answer of its own")
         return answer, cost
-
-
-async def cascade(
-    policy: PolicyLike,
-    prompt: Prompt,
-    *,
-    start: str | int = 0,
-    variables: Mapping[str, str] | None = None,
-    **overrides: Unpack[Overrides],
-) -> Result:
-    """Answer a prompt with the cheapest tier whose answer passes its check.
-
-    Args:
-        policy: a `Policy`, the path of a policy file, or the name of a policy on the search path.
-        prompt: text, a list of chat messages, or a `Request`.
-        start: the tier to begin at, by name or position.
-        variables: values for the ``{{name}}`` places of the tiers' templates.
-        **overrides: ``start_after``, ``prefer``, ``grace``, ``deadline``, ``exhausted``: instead
-            of the policy's own, for this call.
-
-    Returns:
-        The result, with every attempt, its cost and its time.
-
-    Raises:
-        CascadeExhausted: every tier was rejected or failed.
-        DeadlineExceededError: the deadline passed first.
-        ConfigError: the policy cannot run (unknown model, missing key, …); nothing was called.
-        PromptError: the prompt or its variables do not fit; nothing was called.
-    """
-    engine = await default_engine()
-    return await engine.run(policy, prompt, start=start, variables=variables, **overrides)
-
-
-_default: RunVar[tuple[Engine, AsyncGenerator[Engine, None]] | None] = RunVar(
-    "cascade_engine", None
-)
-
-
-async def default_engine() -> Engine:
-    """The engine of the running loop: made when first needed, closed when the loop ends."""
-    held = _default.get()
-    if held is None:
-        # A loop that ends closes the async generators begun on it (asyncio.run and trio.run both
-        # do), which is the only hook for "the loop is about to end" that both offer.
-        lifetime = _lifetime()
-        held = (await anext(lifetime), lifetime)
-        _default.set(held)
-    return held[0]
-
-
-async def _lifetime() -> AsyncGenerator[Engine, None]:
-    engine = Engine()
-    try:
-        yield engine
-    finally:
-        # The engine leads to the loop, and the loop is the key under which the engine is kept.
-        _default.set(None)
-        await engine.aclose()
-
-
-def find(policy: PolicyLike) -> Policy:
-    """The policy itself, from a file path or a name if need be.
-
-    Raises:
-        UnknownPolicyError: there is none of that name.
-        PolicyFileError: the file is wrong.
-    """
-    if isinstance(policy, Policy):
-        return policy
-    if not isinstance(policy, str | Path):
-        raise ConfigError(f"a policy is a Policy, a path or a name; got {type(policy).__name__}")
-    return _policy_finder()(policy)
-
-
-def _policy_finder() -> Callable[[str | Path], Policy]:
-    for point in entry_points_of("cascade.policies").values():
-        finder: Callable[[str | Path], Policy] = point.load()
-        return finder
-    raise UnknownPolicyError("nothing is installed that finds policies by name or path")
-
-
-def _first(policy: Policy, start: str | int) -> int:
-    if isinstance(start, str):
-        return policy.index(start)
-    if isinstance(start, bool) or not isinstance(start, int):
-        raise ConfigError(
-            f"start={start!r}: needs the name or the position of a tier", policy=policy.name
-        )
-    if not 0 <= start < len(policy.tiers):
-        raise ConfigError(
-            f"start={start}: the policy has tiers 0 to {len(policy.tiers) - 1}", policy=policy.name
-        )
-    return start
-
-
-def _overridden(policy: Policy, overrides: Overrides) -> Policy:
-    for key in overrides:
-        if key not in Overrides.__annotations__:
-            raise ConfigError(
-                f"{key}: {nearest(key, Overrides.__annotations__)}", policy=policy.name
-            )
-    return replace(policy, **overrides)

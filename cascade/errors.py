@@ -53,6 +53,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cascade.cost import Cost
     from cascade.result import Attempt
+    from cascade.types import RateLimits
 
 
 class CascadeError(Exception):
@@ -180,10 +181,13 @@ class ProviderError(CascadeError):
         retry_after: float | None = None,
         status: int | None = None,
         request_id: str | None = None,
+        sent: bool | None = None,
     ) -> None:
         super().__init__(message)
         if retryable is not None:
             self.retryable = retryable
+        if sent is not None:
+            self.sent = sent
         self.retry_after = retry_after
         self.status = status
         self.request_id = request_id
@@ -212,7 +216,13 @@ class CircuitOpenError(ProviderError):
 
 
 class APIStatusError(ProviderError):
-    """The server answered with an error status."""
+    """The server answered with an error status.
+
+    Attributes:
+        rate_limits: what is left of the provider's rate limits, if it says.
+    """
+
+    rate_limits: RateLimits | None = None
 
 
 class BadRequestError(APIStatusError):
@@ -323,7 +333,7 @@ class DeadlineExceededError(CallError, TimeoutError):
 
 
 class BudgetExceededError(CallError):
-    """The budget does not allow the call."""
+    """Money does not allow the call, or (in an attempt) this model of it."""
 
 
 def _rebuilt(

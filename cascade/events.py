@@ -63,9 +63,10 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 @final
 class Begin(Struct, frozen=True):
-    """The call begins."""
+    """The call begins; its deadline counts from ``since``."""
 
     at: float
+    since: float | None = None
 
 
 @final

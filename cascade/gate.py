@@ -16,10 +16,12 @@ import anyio
 from msgspec import Struct
 
 from cascade.breaker import CircuitBreaker
-from cascade.errors import APITimeoutError, CircuitOpenError
+from cascade.errors import APITimeoutError, CircuitOpenError, ConfigError
 from cascade.health import overloaded, unwell
 from cascade.latency import ModelLatency
 from cascade.limiter import Limiter, Outcome, Ticket
+from cascade.model import Limits
+from cascade.quota import Quota
 from cascade.types import Answer
 
 _MOST_UNREAD = 128
@@ -32,10 +34,11 @@ class Turnstile:
         gates: those of the provider's models, by name.
     """
 
-    __slots__ = ("gates", "limiter", "waiting")
+    __slots__ = ("_quotas", "gates", "limiter", "waiting")
 
     def __init__(self) -> None:
         self.gates: dict[str, Gate] = {}
+        self._quotas: dict[str, Quota] = {}
         self.limiter = Limiter()
         self.waiting: dict[Ticket, anyio.Event] = {}
 
@@ -44,6 +47,21 @@ class Turnstile:
         if name not in self.gates:
             self.gates[name] = Gate(name, self, random)
         return self.gates[name]
+
+    def quota(self, name: str, limits: Limits) -> Quota | None:
+        """The quota of the provider's model of that name; None without limits.
+
+        Raises:
+            ConfigError: other limits were stated for it.
+        """
+        if not limits:
+            return None
+        quota = self._quotas.setdefault(name, Quota(name, limits))
+        if quota.limits != limits:
+            raise ConfigError(
+                f"limits: {name} has {quota.limits} already, and all its calls share them"
+            )
+        return quota
 
     def release(self, turn: Ticket, outcome: Outcome, model: str, ttft: float | None) -> None:
         """End a turn, waited for or had, and let those go on for whom there is room now."""
@@ -123,24 +141,26 @@ class Gate:
         self,
         entered: Pass,
         now: float,
-        *,
         answer: Answer | None = None,
         error: BaseException | None = None,
         first_token: float | None = None,
         whole: bool = True,
+        declined: bool = False,
     ) -> None:
         """The attempt is over.
 
         Args:
             entered: what `enter` gave.
             now: when.
-            answer: what the model answered, be it no good; None with no error: it was cancelled.
+            answer: what the model answered, be it no good; None with no error: it was cancelled,
+                or it declined.
             error: why the attempt failed.
             first_token: seconds to the first token, where one came.
             whole: False when the answer was cut off before its end.
+            declined: whether it said that it has no answer.
         """
         outcome: Outcome = "other"
-        if answer is not None:
+        if answer is not None or declined:
             self.breaker.succeeded(entered.ticket, now)
             outcome = "answered"
         elif error is None:
@@ -153,7 +173,8 @@ class Gate:
             else:
                 self.breaker.succeeded(entered.ticket, now)
         self.turnstile.release(entered.turn, outcome, self.name, first_token)
-        if entered.since is not None and (error is None or isinstance(error, APITimeoutError)):
+        timed = not declined and (error is None or isinstance(error, APITimeoutError))
+        if entered.since is not None and timed:
             # Sorted into histograms when someone asks; if nobody does, only the latest are kept.
             cut = answer is None or not whole
             usage = None if answer is None else answer.usage

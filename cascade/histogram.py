@@ -13,6 +13,7 @@ HALF_LIFE = 86_400.0
 SHORTEST, LONGEST = 1e-6, 1e6
 ENOUGH = 20
 FORGOTTEN = 1e-6  # a sample of twenty days ago
+ROUNDING = 1e-9  # of a weight: what may be left of it by mistake when it is taken back
 MOST, LATEST = 1e15, 1e11  # bounds of a weight and a time that are read, far beyond real ones
 
 _GAMMA = (1 + ERROR) / (1 - ERROR)
@@ -105,6 +106,18 @@ class Histogram:
         if other._at > self._at:
             self._age(other._at)
         self._take(other._buckets, exp2((other._at - self._at) / HALF_LIFE))
+
+    def remove(self, other: Histogram) -> None:
+        """Take back one time that another one was merged."""
+        buckets, theirs = self._buckets, other._buckets
+        factor = exp2((other._at - self._at) / HALF_LIFE)
+        self._buckets, self._total = {}, 0.0
+        for index, (weight, cut) in buckets.items():
+            gone, gone_cut = (part * factor for part in theirs.get(index, (0.0, 0.0)))
+            left = weight - gone
+            if left > ROUNDING * weight:
+                self._take({index: [left, min(left, max(0.0, cut - gone_cut))]}, 1.0)
+        self._memo.clear()
 
     def _age(self, now: float) -> None:
         """Weigh everything as of ``now``."""

@@ -80,6 +80,12 @@ class ModelLatency:
         self.per_token.merge(other.per_token)
         self.total.merge(other.total)
 
+    def remove(self, other: ModelLatency) -> None:
+        """Take back one time that another one was merged."""
+        self.first_token.remove(other.first_token)
+        self.per_token.remove(other.per_token)
+        self.total.remove(other.total)
+
     def to_dict(self) -> dict[str, Any]:
         """As plain data for JSON."""
         return {"version": VERSION, **{key: getattr(self, key).to_dict() for key in self.__slots__}}

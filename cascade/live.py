@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import anyio
@@ -17,6 +18,7 @@ from anyio.abc import TaskGroup
 from msgspec import Struct
 from msgspec.structs import replace
 
+from cascade.admission import Admission
 from cascade.asking import HopelessAnswer, LiveAttempt, failure
 from cascade.backoff import PATIENCE, full_jitter
 from cascade.bind import BoundTier
@@ -43,13 +45,16 @@ from cascade.events import (
     Streamed,
 )
 from cascade.gate import Pass
+from cascade.purse import Purse
+from cascade.records import Observer
+from cascade.routing import Route
 from cascade.standing import NEVER
 from cascade.state import State
 from cascade.types import Answer, Message, Request
 from cascade.verdict import Verdict
 
 if TYPE_CHECKING:
-    from cascade.backend import Backend
+    from cascade.backend import Backend, Timer
     from cascade.engine import Engine
 
 Job = Start | Judge
@@ -69,14 +74,20 @@ class LiveCall(Struct, eq=False):
     began: float
     ended: float
     attempts: list[LiveAttempt] = []
+    best: bool = False  # settles for a rejected answer
+    purse: Purse | None = None  # what pays, where something must
+    route: Route | None = None
+    routers: list[Observer] = []  # those that were asked, and want to know what came of it
+    variant: str = ""
     on_end: Callable[[int], None] | None = None  # told the id of each attempt that ends
     on_change: Callable[[], None] | None = None  # told that the state has changed
     _asked: list[Asked] = []
     _rendered: dict[int, Request] = {}
     _tasks: TaskGroup | None = None
-    _timer: anyio.CancelScope | None = None
+    _timer: Timer | None = None
     _armed: float = NEVER  # the time the timer is set for
     _open: list[int] = []
+    _id: str = ""
     _pending: list[Job] = []
 
     @classmethod
@@ -88,12 +99,21 @@ class LiveCall(Struct, eq=False):
         plan: Plan,
         request: Request,
         variables: Mapping[str, str],
+        began: float | None = None,
     ) -> LiveCall:
-        """A call that begins now."""
+        """A call that begins now, or began when its router was asked."""
         backend = engine.backend()
-        now = backend.clock()
+        clock = backend.clock
+        began = clock() if began is None else began
         state = State(plan, engine.spend)
-        return cls(engine, name, tiers, request, variables, state, backend, backend.clock, now, now)
+        return cls(engine, name, tiers, request, variables, state, backend, clock, began, began)
+
+    @property
+    def id(self) -> str:
+        """For records and logs; made when first asked for."""
+        if not self._id:
+            self._id = token_hex(8)
+        return self._id
 
     async def run(self) -> None:
         """Run to the state machine's `Finish`.
@@ -101,27 +121,30 @@ class LiveCall(Struct, eq=False):
         When this returns or raises, no task of the call is left and every connection of a
         loser is closed.
         """
+        state = self.state
         try:
-            self._pending = self._handle(Begin(self.began))
-            if self.state.plan.overlaps:
+            self._pending = pending = self._handle(Begin(self.clock(), self.began))
+            if state.plan.overlaps:
                 await self._run_overlapping()
-                if self.state.finish is None:
+                if state.finish is None:
                     # asyncio may fold a native cancellation into the one by which the group ends
                     # its tasks, and the group then keeps it to itself.
                     raise asyncio.CancelledError  # noqa: TRY301  (every attempt must end)
             # Or inline. The loop is here, and not in a method, to spare each await a frame.
-            while self.state.finish is None:
-                with self._new_timer() as timer:
+            while state.finish is None:
+                with self._backend.scope() as timer:
+                    self._set(timer)
                     # Once the timer has fired, nothing new may start under it.
-                    while self._pending and not timer.cancel_called:
-                        done = self._perform(self._pending.pop(0))
-                        event = done if isinstance(done, Judged) else await done
+                    while pending and not timer.cancel_called:
+                        job = pending.pop(0)
+                        done = self._judge(job) if type(job) is Judge else self._call(job)
+                        event = done if type(done) is Judged else await done
                         if event is not None:
-                            self._pending += self._handle(event)
-                    if not self._pending and self.state.finish is None:
+                            pending += self._handle(event)
+                    if not pending and state.finish is None:
                         self._arm()
                         await anyio.sleep_forever()  # until a retry is due
-                if timer.cancelled_caught:
+                if timer.cancel_called:  # be it before anything was waited for
                     self._feed(self._elapsed())
         except BaseException:  # cancellation above all; whatever it is, every attempt must end
             self._handle(Aborted(self.clock()))
@@ -135,21 +158,24 @@ class LiveCall(Struct, eq=False):
             async with anyio.create_task_group() as self._tasks:
                 self._spawn_pending()
                 while self.state.finish is None:
-                    with self._new_timer():
-                        await anyio.sleep_forever()
+                    bell = self._backend.bell()
+                    self._set(bell)
+                    await bell.wait()
                     if self.state.finish is None:
                         self._feed(self._elapsed())
         except BaseExceptionGroup as group:
             # As it would come out of a call that runs inline.
             raise only(group) from None
+        finally:
+            for attempt in self.attempts:
+                attempt.task = None  # it keeps what it raised, which leads back here
 
-    def _new_timer(self) -> anyio.CancelScope:
-        """A scope that is cancelled when the state machine wants to be woken."""
+    def _set(self, timer: Timer) -> None:
+        """From now on this is what goes off when the state machine wants to be woken."""
         self._drop_timer()
-        self._timer = self._backend.scope()
+        self._timer = timer
         self._armed = NEVER
         self._arm()
-        return self._timer
 
     def _drop_timer(self) -> None:
         if self._timer is not None:
@@ -179,56 +205,64 @@ class LiveCall(Struct, eq=False):
 
     def _spawn_pending(self) -> None:
         assert self._tasks is not None
-        for job in self._pending:
-            self._tasks.start_soon(self._work, job, self._scope(job))
-        self._pending.clear()
+        while self._pending:
+            job = self._pending.pop(0)
+            self._assign(job, self._tasks.start_soon(self._work, job))
 
-    def _scope(self, job: Job) -> anyio.CancelScope:
-        """A scope by which the job can be cancelled even before its task runs."""
-        scope = self._backend.scope()
-        for id_ in (job.attempt,) if isinstance(job, Start) else job.attempts:
-            self.attempts[id_].scope = scope
-        return scope
+    def _assign(self, job: Job, task: anyio.TaskHandle[None] | None) -> None:
+        """Have the task cancelled with any attempt of the job."""
+        for id_ in (job.attempt,) if type(job) is Start else job.attempts:
+            self.attempts[id_].task = task
 
-    async def _work(self, job: Job, scope: anyio.CancelScope) -> None:
+    async def _work(self, job: Job) -> None:
         """Do a job and then, in the same task, the first of the jobs it leads to."""
-        while not scope.cancel_called:
-            event: Event | None = None
-            with scope:
-                done = self._perform(job)
-                event = done if isinstance(done, Judged) else await done
-            if event is None:  # told already, or cancelled
+        while not self._dropped(job):
+            done = self._judge(job) if type(job) is Judge else self._call(job)
+            event = done if type(done) is Judged else await done
+            if event is None:  # told already
                 return
             self._pending += self._handle(event)
-            if not self._pending:
-                return
+            # Cancelled, the task is of no use to others, though it may just have ended its job.
+            if not self._pending or self._dropped(job):
+                break
+            # Without a name for the task, which keeps what it raises and so this frame.
+            ended = job.attempt if type(job) is Start else job.attempts[0]
             job = self._pending.pop(0)
-            scope = self._scope(job)
-            self._spawn_pending()
+            self._assign(job, self.attempts[ended].task)
+            self._spawn_pending()  # the others, beside it
+        self._spawn_pending()
+
+    def _dropped(self, job: Job) -> bool:
+        """Whether the job's attempts were cancelled, be it before their task ran."""
+        if type(job) is Start:
+            return self.attempts[job.attempt].cancelled is not None
+        return any(self.attempts[id_].cancelled is not None for id_ in job.attempts)
 
     # Events in, actions out
 
     def _handle(self, event: Event) -> list[Job]:
         """Take an event in and carry its actions out, but for the jobs, which are returned."""
-        actions: list[Action] = []
-        if event.at >= self.state.wake and self.state.plan.overlaps:
-            actions = self._tell_streamed()  # before a replica is started for a stream that goes on
-        actions += self.state.handle(event)
+        state, overlaps = self.state, self.state.plan.overlaps
+        if overlaps and event.at >= state.wake:
+            # Before a replica is started for a stream that goes on.
+            actions = self._tell_streamed() + state.handle(event)
+        else:
+            actions = state.handle(event)
         jobs: list[Job] = []
         for action in actions:
-            if type(action) is Start:
+            if type(action) is Judge:
+                jobs.append(action)
+            elif type(action) is Start:
                 target = self.tiers[action.tier].targets[action.member][action.choice]
                 self.attempts.append(LiveAttempt(target, self.request, self.clock))
                 self._open.append(action.attempt)
                 jobs.append(action)
-            elif type(action) is Judge:
-                jobs.append(action)
             elif type(action) is Cancel:
                 attempt = self.attempts[action.attempt]
                 attempt.cancelled = action.reason
-                if attempt.scope is not None:
-                    attempt.scope.cancel()
-        if self._tasks is not None:  # inline, the timer is looked at before it is waited for
+                if attempt.task is not None:
+                    attempt.task.cancel()
+        if overlaps and self._tasks is not None:  # inline, it is looked at before it is waited for
             self._set_timer()
         if self.on_end is not None:
             self._tell_ended()
@@ -252,27 +286,26 @@ class LiveCall(Struct, eq=False):
 
     # Jobs
 
-    def _perform(self, job: Job) -> Judged | Awaitable[Event | None]:
-        """Do the job; what came of it, or None when that was told already."""
-        return self._judge(job) if isinstance(job, Judge) else self._call(job)
-
     async def _call(self, job: Start) -> Event | None:
         attempt = self.attempts[job.attempt]
         tier = self.tiers[job.tier]
         entered: Pass | None = None
+        admission: Admission | None = None
         self._arm()
         try:
             if not tier.plain or job.repairs is not None:
                 attempt.request = self._render(job)
             attempt.prefix = tier.prefix
-            if self.state.plan.tiers[job.tier].replica_after is not None and job.kind != "replica":
-                attempt.streamed_at = self.clock()
+            plan = self.state.plan
+            if plan.overlaps and plan.tiers[job.tier].replica_after is not None:
+                attempt.streamed_at = self.clock() if job.kind != "replica" else None
             target = attempt.target
-            if target.ready is not None:
-                await self._hold(job, target.ready(target.model))
+            if tier.admits or self.purse is not None:
+                admission = Admission(attempt, self.purse, tier.tier.timeout)
+                await self._hold(job, admission.enter())
             if target.gate is not None:
                 entered = target.gate.enter(self, self.clock())
-                if not entered.turn.granted:
+                if entered.since is None:
                     await self._hold(job, target.gate.wait(entered, self.clock))
             if self.state.attempts[job.attempt].ended is not None:
                 return self._elapsed()  # it was given up while it waited
@@ -284,11 +317,13 @@ class LiveCall(Struct, eq=False):
             attempt.cut_off(hopeless.verdict)
             return Refused(self.clock(), job.attempt, hopeless.verdict)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (see `failure`)
-            failed = await failure(error, attempt.target.name)
-            return self._elapsed() if attempt.cancelled is not None else self._fail(job, failed)
+            # Without a name for it: its traceback holds this frame, which would hold it.
+            return self._fail(job, await failure(error, attempt.target.name))
         finally:
             if entered is not None:
                 self._leave(job, entered)
+            if admission is not None:
+                admission.leave()
         if answer is None:
             attempt.verdict = Verdict.reject("declined: no answer of its own", code="declined")
             return Declined(self.clock(), job.attempt)
@@ -306,19 +341,13 @@ class LiveCall(Struct, eq=False):
         attempt, now = self.attempts[job.attempt], self.clock()
         gate, error = attempt.target.gate, attempt.error
         assert gate is not None
-        # Who was outrun may end late, and has not timed out for that.
         if attempt.answer is None and error is None and attempt.cancelled in (None, "timeout"):
+            # Who was outrun may end late, and has not timed out for that.
             deadline = self.state.attempts[job.attempt].deadline
             if deadline <= now and deadline < self.state.deadline:  # its own, not the caller's
                 error = APITimeoutError("no whole answer in time")
-        gate.leave(
-            entered,
-            now,
-            answer=attempt.answer,
-            error=error,
-            first_token=attempt.first_token,
-            whole=attempt.whole,
-        )
+        first, whole = attempt.first_token, attempt.whole
+        gate.leave(entered, now, attempt.answer, error, first, whole, attempt.declined)
 
     def _enough(self, job: Start, enough: Callable[..., bool]) -> bool:
         """Whether, with this one, the tier's answers so far settle its verdict."""
@@ -346,7 +375,9 @@ class LiveCall(Struct, eq=False):
         assert rejected.verdict is not None
         return _with_feedback(request, rejected.answer, rejected.verdict.reason)
 
-    def _fail(self, job: Start, error: CascadeError) -> Failed:
+    def _fail(self, job: Start, error: CascadeError) -> Event:
+        if self.attempts[job.attempt].cancelled is not None:
+            return self._elapsed()
         if error.attempt is not None:  # one instance, raised again: the first record keeps it
             error = copy(error)
         error.policy, error.tier = self.name, self.tiers[job.tier].tier.name
@@ -378,7 +409,8 @@ class LiveCall(Struct, eq=False):
     def _check(self, tier: int, id_: int) -> Verdict | Awaitable[Verdict]:
         verifier = self.tiers[tier].verifier
         assert verifier is not None
-        return check(self._engine, verifier, self.request, self.attempts[id_], self._asked)
+        attempt = self.attempts[id_]
+        return check(self._engine, verifier, self.request, attempt, self._asked, self.purse)
 
     def _judged(self, id_: int, verdict: Verdict, began: float) -> Judged:
         now = self.clock()
@@ -394,7 +426,9 @@ class LiveCall(Struct, eq=False):
         assert group is not None
         began = self.clock()
         attempts = [self.attempts[id_] for id_ in job.attempts]
-        verdicts = await check_group(self._engine, group, self.request, attempts, self._asked)
+        verdicts = await check_group(
+            self._engine, group, self.request, attempts, self._asked, self.purse
+        )
         now = self.clock()
         timed = tuple([verdict.timed(now - began) for verdict in verdicts])
         for attempt, verdict in zip(attempts, timed, strict=True):

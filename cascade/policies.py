@@ -1,4 +1,4 @@
-"""Policy files and the search path: the public face of ``cascade_policies``."""
+"""Policies in files, routers, budgets, the ledger: the public face of ``cascade_policies``."""
 
 from __future__ import annotations
 
@@ -6,21 +6,73 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cascade_policies import (
+        BudgetSettings,
+        DriftWatch,
+        Heuristic,
+        Learned,
+        LedgerBudget,
+        LedgerDriftWatch,
+        Llm,
+        Metrics,
+        OpenTelemetry,
         PolicyFile,
+        Project,
+        SqliteLedger,
+        Step,
+        Task,
+        TaskBudget,
+        current_project,
         find_policy,
         find_policy_file,
+        find_project,
+        find_router,
+        fit_router,
+        load_latencies,
         load_policy,
         load_policy_file,
+        load_project,
+        make_router,
         policy_names,
+        project_settings,
+        reload_project,
+        router,
+        router_names,
+        save_latencies,
     )
 
 __all__ = [
+    "BudgetSettings",
+    "DriftWatch",
+    "Heuristic",
+    "Learned",
+    "LedgerBudget",
+    "LedgerDriftWatch",
+    "Llm",
+    "Metrics",
+    "OpenTelemetry",
     "PolicyFile",
+    "Project",
+    "SqliteLedger",
+    "Step",
+    "Task",
+    "TaskBudget",
+    "current_project",
     "find_policy",
     "find_policy_file",
+    "find_project",
+    "find_router",
+    "fit_router",
+    "load_latencies",
     "load_policy",
     "load_policy_file",
+    "load_project",
+    "make_router",
     "policy_names",
+    "project_settings",
+    "reload_project",
+    "router",
+    "router_names",
+    "save_latencies",
 ]
 
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from cascade.cost import Price
 from cascade.errors import ConfigError
 from cascade.latency import parse_quantile
+from cascade.model import ModelSpec, check_address
 from cascade.provider import Provider
+from cascade.routing import RouterLike, as_router, check_choices
 from cascade.verdict import Verifier
 
-Model = str | Provider | Callable[..., Any]
+Model = str | ModelSpec | Provider | Callable[..., Any]
 Prefer = Literal["cheapest", "fastest"]
 Exhausted = Literal["raise", "best"]
 OnAbstain = Literal["escalate", "accept"]
+Priority = Literal["critical", "normal", "background"]
+Effort = Literal["fast", "balanced", "best"]
 Delay = float | str | None
 """Seconds; a quantile of what the model has taken so far, like ``"p95"``; or None for never."""
 
@@ -30,12 +34,14 @@ class Tier:
     """One rung of a policy: a model, a function, or an ensemble of them, and its check.
 
     Attributes:
-        model: ``"provider:model"``, a plain function, a `Provider`, or a list of these: an
-            ensemble, whose members run together and are judged together.
+        model: ``"provider:model"``, a plain function, a `Provider`, a `ModelSpec`, or a list of
+            these: an ensemble, whose members run together and are judged together.
         verify: a verifier or a plain function; None accepts every whole answer.
         name: for logs and errors; by default the model's name.
         prompt: template around the prompt, with ``{{prompt}}`` and any ``{{variable}}``.
         system: template of a system message put before the others.
+        examples: what a good answer looks like: pairs of a user's text and the answer to it, put
+            before the prompt as turns of the chat.
         params: parameters for the model under their chat-completions names.
         threshold: the score from which the verifier accepts.
         timeout: seconds an attempt may take; None for no limit but the call's deadline.
@@ -65,6 +71,7 @@ class Tier:
     name: str = field(default="", kw_only=True)
     prompt: str | None = field(default=None, kw_only=True)
     system: str | None = field(default=None, kw_only=True)
+    examples: Sequence[tuple[str, str]] = field(default=(), kw_only=True)
     params: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     threshold: float | None = field(default=None, kw_only=True)
     timeout: float | None = field(default=DEFAULT_TIMEOUT, kw_only=True)
@@ -89,6 +96,7 @@ class Tier:
             _model_name(model)
         if not self.name:
             object.__setattr__(self, "name", " + ".join(_model_name(m) for m in self.models))
+        self._check_address()
         self._check_numbers()
         self._check_sense()
 
@@ -104,6 +112,13 @@ class Tier:
         """How many attempts are judged together."""
         return len(self.models) * self.samples
 
+    def _check_address(self) -> None:
+        try:
+            check_address(self.base_url)
+        except ConfigError as error:
+            error.tier = self.name
+            raise
+
     def _check_numbers(self) -> None:
         if isinstance(self.verify, str):
             raise ConfigError(
@@ -117,6 +132,9 @@ class Tier:
         for key in ("timeout", "verify_timeout"):
             self._require(key, _positive(getattr(self, key)), "seconds above 0, or None")
         self._require("replica_after", _delay(self.replica_after), f"{_DELAY}, or None")
+        object.__setattr__(self, "examples", _pairs(self.examples))
+        fits = self.examples is not None
+        self._require("examples", fits, "pairs of texts: what is asked, and the answer")
         fits = self.threshold is None or 0 <= self.threshold <= 1
         self._require("threshold", fits, "a number in [0, 1]")
         self._require("on_abstain", self.on_abstain in ("escalate", "accept"),
@@ -134,6 +152,10 @@ class Tier:
         if self.prompt is not None:
             fits = "{{prompt}}" in self.prompt.replace(" ", "")
             self._require("prompt", fits, "a template with {{prompt}} in it")
+        if all(isinstance(model, ModelSpec) for model in (*self.models, *self.fallbacks)):
+            for key in ("base_url", "api_key", "price", "cancel_stops_billing"):
+                fits = getattr(self, key) is None
+                self._require(key, fits, "to be said of the ModelSpec: the tier has no other model")
         fits = not (self.cancel_stops_billing and self.params.get("stream") is False)
         self._require("cancel_stops_billing", fits, "a stream, and params has stream=False")
 
@@ -163,6 +185,13 @@ class Policy:
             decided.
         deadline: seconds the whole call may take.
         exhausted: ``raise``, or ``best`` to return the best-scored answer as not accepted.
+        router: what picks the tier to begin at, where the caller does not; see docs/routers.md.
+        priority: how much it matters when money is short: ``critical`` is never degraded,
+            ``background`` is first.
+        variables: the names that its templates may use beside ``prompt``; None does not say. One
+            that no template uses, or a template that uses another, is a mistake.
+        efforts: what a caller's ``effort`` changes, by its name: any of the call's overrides, and
+            ``start``. By default ``fast`` races all tiers and ``best`` begins at the last.
 
     Raises:
         ConfigError: a value is impossible, or would do nothing.
@@ -175,6 +204,10 @@ class Policy:
     grace: float | None = field(default=None, kw_only=True)
     deadline: float | None = field(default=None, kw_only=True)
     exhausted: Exhausted = field(default="raise", kw_only=True)
+    router: RouterLike | None = field(default=None, kw_only=True)
+    priority: Priority = field(default="normal", kw_only=True)
+    variables: Sequence[str] | None = field(default=None, kw_only=True)
+    efforts: Mapping[Effort, Mapping[str, Any]] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
         if isinstance(self.tiers, Tier) or not isinstance(self.tiers, Sequence):
@@ -189,6 +222,13 @@ class Policy:
         self._require("prefer", self.prefer in (None, "cheapest", "fastest"),
                       "'cheapest' or 'fastest'")  # fmt: skip
         self._require("exhausted", self.exhausted in ("raise", "best"), "'raise' or 'best'")
+        fits = self.priority in get_args(Priority)
+        self._require("priority", fits, "'critical', 'normal' or 'background'")
+        if self.router is not None:
+            self._require("router", len(self.tiers) > 1, "a second tier to begin at")
+            self._check_router(self.router)
+        fits = not set(self.efforts) - set(get_args(Effort))
+        self._require("efforts", fits, "tables named 'fast', 'balanced' or 'best'")
         self._require("deadline", _positive(self.deadline), "seconds above 0, or None")
         fits = _delay(self.grace, quantile=False)
         self._require("grace", fits, "seconds, 0 or more, or None")
@@ -224,6 +264,15 @@ class Policy:
             raise ConfigError(f"no tier {tier!r}: {nearest(tier, names)}", policy=self.name)
         return names.index(tier)
 
+    def _check_router(self, given: RouterLike) -> None:
+        try:
+            router = as_router(given)
+            check_choices(router, [tier.name for tier in self.tiers])
+        except ConfigError as error:
+            error.policy = error.policy or self.name
+            raise
+        object.__setattr__(self, "router", router)
+
     def _check_names(self) -> None:
         names = [tier.name for tier in self.tiers]
         for name in names:
@@ -250,6 +299,8 @@ class Policy:
 
 
 def _model_name(model: Model) -> str:
+    if isinstance(model, ModelSpec):
+        return model.name
     if isinstance(model, str):
         if not model:
             raise ConfigError("a tier needs a model; got an empty name")
@@ -260,6 +311,20 @@ def _model_name(model: Model) -> str:
     raise ConfigError(
         f"a model is 'provider:model', a function or a Provider; got {type(model).__name__}"
     )
+
+
+def _pairs(examples: Any) -> tuple[tuple[str, str], ...] | None:
+    if isinstance(examples, str) or not isinstance(examples, Sequence):
+        return None
+    pairs = []
+    for pair in examples:
+        if not isinstance(pair, Sequence) or len(pair) != 2:
+            return None
+        asked, answer = pair
+        if not (isinstance(asked, str) and isinstance(answer, str)):
+            return None
+        pairs.append((asked, answer))
+    return tuple(pairs)
 
 
 def _number(value: object) -> bool:

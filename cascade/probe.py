@@ -14,7 +14,6 @@ from typing import Final
 import anyio
 from msgspec import Struct
 
-from cascade.bind import Target
 from cascade.engine import Engine
 from cascade.errors import CascadeError, ProviderError
 from cascade.policy import Policy, Tier
@@ -23,6 +22,7 @@ from cascade.providers.http import make_client
 from cascade.providers.local import LocalProvider
 from cascade.providers.openai import OpenAIProvider
 from cascade.server_view import ServerView, View
+from cascade.targets import Target
 from cascade.types import Request
 
 LENGTH: Final = 512
@@ -44,6 +44,11 @@ _TELLING: Final = 1.0
 """Seconds that the rest of the answer must take, where only time tells whether it was written."""
 
 _IDLE: Final = "try again while the server has nothing else to do"
+
+_ELSEWHERE: Final = (
+    "nothing: only servers behind 'openai:' and 'local:' models show their requests in a way that "
+    "is known here"
+)
 
 _PROMPT: Final = "Count from 1 to 1000 in words, one number a line."
 
@@ -94,16 +99,23 @@ async def probe(
         ConfigError: no such provider or model, or an option that does nothing.
         ProviderError: the server cannot be reached, or the call failed.
     """
-    tier = Tier(model, base_url=base_url, api_key=api_key)
-    target = engine.bind(Policy("probe", [tier])).tiers[0].targets[0][0]
+    target = _target(engine, Tier(model, base_url=base_url, api_key=api_key))
     if target.ready is not None:
         await target.ready(target.model)
     wire = await _wire(target)
     if wire is None:
-        return _unknown(target, "it is asked over no chat-completions server")
+        return _unknown(target, _ELSEWHERE)
     async with make_client() as client:
         server = ServerView(client, wire.endpoint.url, wire.auth(wire.endpoint.key))
         return await _Measurement(target, server, patience).run()
+
+
+def _target(engine: Engine, tier: Tier) -> Target:
+    try:
+        return engine.bind(Policy("probe", [tier])).tiers[0].targets[0][0]
+    except CascadeError as error:
+        error.policy = error.tier = None  # the user has named none
+        raise
 
 
 async def _wire(target: Target) -> OpenAIProvider | None:
@@ -143,12 +155,19 @@ class _Measurement:
         if self._error is not None:
             raise self._error
         if during is None:
-            return self._judged(f"no token came within {self._patience:g} s")
+            return self._judged(f"{self._late()} within {self._patience:g} s")
         if self._over:
             return self._judged("the answer was over before it could be given up")
         if not during.running and during.generated == before.generated:
             return self._judged("what the server shows does not have this request in it")
         return await self._watch(before, during)
+
+    def _late(self) -> str:
+        """What was still awaited when patience was over, and what came instead."""
+        if self._tasted.is_set():
+            return "the answer began, but the server did not show its requests"
+        came = len(self._arrived)
+        return f"only {came} of the first {TASTE} tokens came" if came else "no token came"
 
     async def _give_up(self) -> View | None:
         """Begin an answer, look at the server while it comes, and close the stream."""

@@ -8,6 +8,7 @@ from cascade import billing
 from cascade.cost import FREE, Cost, total
 from cascade.errors import (
     APITimeoutError,
+    BudgetExceededError,
     CallError,
     CascadeError,
     CascadeExhausted,
@@ -15,12 +16,13 @@ from cascade.errors import (
     ProviderError,
 )
 from cascade.events import CancelReason
+from cascade.records import CallEnd, CallRecord
 from cascade.result import Attempt, CallOutcome, Ending, Result
+from cascade.verdict import Verdict, shorten
 
 if TYPE_CHECKING:
     from cascade.asking import LiveAttempt
     from cascade.live import LiveCall
-    from cascade.verdict import Verdict
 
 _UNKNOWN = Cost.unknown()
 
@@ -59,20 +61,21 @@ def attempt_record(call: LiveCall, id_: int) -> Attempt:
         answer=live.answer,
         verdict=verdict,
         error=error if outcome == "failed" else None,
+        verifier=call.tiers[state.tier].verifier_name,
     )
 
 
-def result(call: LiveCall, *, best: bool) -> Result:
-    """The result of a call; with ``best`` a rejected answer where none was accepted.
+def result(call: LiveCall) -> Result:
+    """The result of a call: a rejected answer where none was accepted and it settles for one.
 
     Raises:
-        DeadlineExceededError, CascadeExhausted: there is none to give.
+        DeadlineExceededError, BudgetExceededError, CascadeExhausted: there is none to give.
     """
     finish = call.state.finish
     assert finish is not None
-    attempts = tuple([attempt_record(call, id_) for id_ in range(len(call.attempts))])
+    attempts = attempt_records(call)
     accepted = finish.outcome == "accepted"
-    if finish.attempt is None or not (accepted or best):
+    if finish.attempt is None or not (accepted or call.best):
         raise _no_answer(call, attempts)
     chosen = attempts[finish.attempt]
     assert chosen.answer is not None
@@ -91,10 +94,70 @@ def result(call: LiveCall, *, best: bool) -> Result:
         verdict=verdict,
         checked=verdict is not None,
         attempts=attempts,
-        cost=total([attempt.cost for attempt in attempts]),
+        cost=_total(call, attempts),
         latency=call.ended - call.began,
         escalations=call.state.escalations,
+        route=call.route,
     )
+
+
+def attempt_records(call: LiveCall) -> tuple[Attempt, ...]:
+    """The records of all attempts of a call that has ended."""
+    return tuple([attempt_record(call, id_) for id_ in range(len(call.attempts))])
+
+
+def call_record(
+    call: LiveCall, began: float, found: Result | None, error: BaseException | None
+) -> CallRecord:
+    """What observers are told of a call that has ended, at the Unix time ``began``."""
+    if found is not None:
+        attempts = found.attempts
+    else:
+        attempts = error.attempts if isinstance(error, CallError) else attempt_records(call)
+    cost = _total(call, attempts) if found is None else found.cost
+    first = call.tiers[call.state.plan.first].tier.name
+    return CallRecord(
+        id=call.id,
+        began=began,
+        policy=call.name,
+        request=call.request,
+        outcome=_end(error) if found is None else found.outcome,
+        result=found,
+        error=None if error is None else _shown(error),
+        attempts=attempts,
+        cost=cost,
+        waste=cost if found is None else found.waste,
+        latency=call.ended - call.began,
+        escalations=call.state.escalations,
+        first=first,
+        route=call.route,
+        variant=call.variant,
+    )
+
+
+def call_cost(call: LiveCall) -> Cost:
+    """What a call has cost, however it ended."""
+    ended = (state.ended for state in call.state.attempts)
+    costs = [attempt_cost(*each) for each in zip(call.attempts, ended, strict=True)]
+    return total(costs) if call.route is None else total(costs) + call.route.cost
+
+
+def _total(call: LiveCall, attempts: tuple[Attempt, ...]) -> Cost:
+    cost = total([attempt.cost for attempt in attempts])
+    return cost if call.route is None else cost + call.route.cost
+
+
+def _shown(error: BaseException) -> str:
+    message = error.message if isinstance(error, CascadeError) else str(error)
+    return shorten(f"{type(error).__name__}: {message}")
+
+
+def _end(error: BaseException | None) -> CallEnd:
+    if isinstance(error, CascadeExhausted):
+        return "exhausted"
+    if isinstance(error, DeadlineExceededError):
+        return "deadline"
+    return "error" if isinstance(error, Exception) else "cancelled"
 
 
 def attempt_cost(attempt: LiveAttempt, ended: float | None = None) -> Cost:
@@ -162,12 +225,14 @@ def _timed_out(call: LiveCall, id_: int) -> APITimeoutError:
 def _no_answer(call: LiveCall, attempts: tuple[Attempt, ...]) -> CallError:
     finish = call.state.finish
     assert finish is not None
-    seconds = call.ended - call.began
     what: type[CallError] = CascadeExhausted
     head = "every tier was rejected or failed"
     if finish.outcome == "deadline":
         what = DeadlineExceededError
-        head = f"no accepted answer within the deadline ({seconds:.3g} s)"
+        head = f"no accepted answer within the deadline ({call.state.plan.deadline:g} s)"
+    elif any(isinstance(attempt.error, BudgetExceededError) for attempt in attempts):
+        what = BudgetExceededError
+        head = "no accepted answer, and no money for more"
     # A failure that all the retries repeat is told once.
     steps = "; ".join(dict.fromkeys(f"{a.tier} {a.outcome} ({a.reason})" for a in attempts))
     error = what(f"{head}: {steps}", policy=call.name, attempts=attempts)

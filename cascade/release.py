@@ -32,14 +32,12 @@ class Releases:
     Args:
         call: the call, before it runs.
         release: as in `cascade.stream.cascade_stream`.
-        best: whether the call settles for a rejected answer when none was accepted.
     """
 
-    def __init__(self, call: LiveCall, release: Release, *, best: bool) -> None:
+    def __init__(self, call: LiveCall, release: Release) -> None:
         self.call = call
         self.events = EventStream()
         self.retracts = release == "verified-prefix"
-        self._best = best
         self._seen = 0  # attempts
         self._open: list[TierState] = []
         self._outlets: list[Outlet] = []
@@ -105,7 +103,7 @@ class Releases:
         if not state.alone(outlet.id):
             return False
         # A rejected answer may be the result after all when this one fails.
-        return self.retracts or not self._best or state.best_rejected() is None
+        return self.retracts or not self.call.best or state.best_rejected() is None
 
     def _retract(self, outlet: Outlet, reason: str) -> None:
         tier, _ = self.call.state.place(self.call.state.attempts[outlet.id])

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from cascade.cost import Cost, total
 from cascade.errors import CascadeError
+from cascade.routing import Route
 from cascade.types import Answer
 from cascade.verdict import Verdict
 
@@ -36,6 +37,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
         answer: what the model answered, or None.
         verdict: what the verifier said, or None.
         error: why it failed, or None.
+        verifier: name of its tier's verifier, or None.
     """
 
     number: int
@@ -53,6 +55,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     answer: Answer | None = None
     verdict: Verdict | None = None
     error: CascadeError | None = None
+    verifier: str | None = None
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -72,6 +75,7 @@ class Result(Struct, frozen=True, kw_only=True):
         cost: what the call cost, losers included.
         latency: seconds the call took.
         escalations: how many tiers were started because those before were out.
+        route: what the policy's router said, or None without one.
     """
 
     text: str
@@ -87,6 +91,7 @@ class Result(Struct, frozen=True, kw_only=True):
     cost: Cost
     latency: float
     escalations: int
+    route: Route | None = None
 
     def __str__(self) -> str:
         text = " ".join(self.text.split())
@@ -105,7 +110,7 @@ class Result(Struct, frozen=True, kw_only=True):
 
     @property
     def waste(self) -> Cost:
-        """What was spent on attempts whose answer is not the one returned.
+        """What was spent on attempts whose answer is not the one returned; no router's cost.
 
         Those that lost a race or a hedge, and those that were rejected or failed, their checks
         included: what an all-knowing caller would have saved. Part of ``cost``.

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import anyio
 import msgspec
 from msgspec import Struct
 
@@ -21,6 +22,7 @@ from cascade.providers._body import Body
 from cascade.transports._failures import cause_of, connection_error, host_port
 
 _MAX_BODY: Final = 4_000_000  # vLLM's histograms take some 100 kB
+_SECONDS: Final = 10.0  # that a look may take
 _NAME: Final = re.compile(rb"[A-Za-z_:][A-Za-z0-9_:]*")
 
 
@@ -72,7 +74,7 @@ class ServerView:
         """The first view, if the server gives one; from then on ``source`` says where.
 
         Raises:
-            APIConnectionError: it cannot be reached.
+            APIConnectionError: it cannot be reached, or does not answer.
         """
         for source in SOURCES:
             view = source.read(await self._get(source.path))
@@ -85,7 +87,7 @@ class ServerView:
         """The view now.
 
         Raises:
-            APIConnectionError: the server cannot be reached any more.
+            APIConnectionError: the server cannot be reached any more, or does not answer.
             APIResponseError: it does not say any more.
         """
         assert self.source is not None
@@ -96,6 +98,14 @@ class ServerView:
 
     async def _get(self, path: str) -> bytes:
         """The body of a success, if it has an end; else nothing."""
+        try:
+            with anyio.fail_after(_SECONDS):
+                return await self._fetch(path)
+        except TimeoutError:
+            where = host_port(self._server)
+            raise connection_error(where, "", connecting=False, timed_out=True) from None
+
+    async def _fetch(self, path: str) -> bytes:
         from httpx2 import ConnectError, ConnectTimeout, RequestError, TimeoutException
 
         client, body = self._client, bytearray()

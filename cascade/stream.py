@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Unpack, get_args
 import anyio
 from anyio.abc import TaskGroup
 
-from cascade.engine import Engine, Overrides, PolicyLike, default_engine
+from cascade.default import default_engine
+from cascade.engine import Engine
 from cascade.errors import ConfigError, nearest
+from cascade.finding import PolicyLike
 from cascade.live import only
+from cascade.overrides import Overrides
+from cascade.preparing import prepare
 from cascade.release import Release, Releases
 from cascade.stream_events import EventStream
 from cascade.types import Prompt
@@ -25,7 +29,7 @@ def cascade_stream(
     prompt: Prompt,
     *,
     release: Release = "accepted",
-    start: str | int = 0,
+    start: str | int | None = None,
     variables: Mapping[str, str] | None = None,
     **overrides: Unpack[Overrides],
 ) -> CascadeStream:
@@ -67,7 +71,7 @@ class CascadeStream:
         policy: PolicyLike,
         prompt: Prompt,
         release: Release,
-        start: str | int,
+        start: str | int | None,
         variables: Mapping[str, str] | None,
         overrides: Overrides,
     ) -> None:
@@ -83,14 +87,14 @@ class CascadeStream:
         if self._events is not None:
             raise RuntimeError("a stream is entered once: call cascade_stream again")
         engine = self._engine or await default_engine()
-        call, best = engine.prepare(*self._asked)
+        call = await prepare(engine, *self._asked)
         if self._release == "verified-prefix":
             _require_prefix_check(call)
-        releases = Releases(call, self._release, best=best)
+        releases = Releases(call, self._release)
         self._events = releases.events
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
-        self._tasks.start_soon(_run, engine, call, releases, best)
+        self._tasks.start_soon(_run, engine, call, releases)
         return self._events
 
     async def __aexit__(
@@ -112,10 +116,10 @@ class CascadeStream:
             self._events.raise_error()
 
 
-async def _run(engine: Engine, call: LiveCall, releases: Releases, best: bool) -> None:
+async def _run(engine: Engine, call: LiveCall, releases: Releases) -> None:
     """Run the call; its error goes to whoever iterates, not to the task group."""
     try:
-        result = await engine.carry_out(call, best=best)
+        result = await engine.carry_out(call)
     except Exception as error:  # noqa: BLE001  (raised again by the stream)
         releases.events.close(error)
     except BaseException:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Unpack
 
 import anyio
 
-from cascade.engine import Overrides, PolicyLike, cascade
+from cascade.default import cascade
 from cascade.errors import ConfigError
+from cascade.finding import PolicyLike
+from cascade.overrides import Overrides
 from cascade.result import Result
 from cascade.types import Prompt
 
@@ -30,7 +32,7 @@ def cascade_sync(
     policy: PolicyLike,
     prompt: Prompt,
     *,
-    start: str | int = 0,
+    start: str | int | None = None,
     variables: Mapping[str, str] | None = None,
     **overrides: Unpack[Overrides],
 ) -> Result:

@@ -7,7 +7,7 @@ signs mean themselves.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -53,6 +53,19 @@ def with_prompt(request: Request, text: str) -> Request:
 def with_system(request: Request, text: str) -> Request:
     """The request with a system message before the others."""
     return replace(request, messages=(Message("system", text), *request.messages))
+
+
+def with_examples(request: Request, examples: Sequence[tuple[str, str]]) -> Request:
+    """The request with the examples as turns of the chat, after what the system says."""
+    turns = [
+        message
+        for asked, answer in examples
+        for message in (Message("user", asked), Message("assistant", answer))
+    ]
+    at = 0
+    while at < len(request.messages) and request.messages[at].role in ("system", "developer"):
+        at += 1
+    return replace(request, messages=(*request.messages[:at], *turns, *request.messages[at:]))
 
 
 def _with_text(message: Message, text: str) -> Message:

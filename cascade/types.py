@@ -168,6 +168,28 @@ class TokenLogprob(Struct, frozen=True):
     logprob: float
 
 
+class RateLimits(Struct, frozen=True):
+    """What a provider says is left of its rate limits, in the moment it answers.
+
+    Each is None where the provider does not say it, or says it in no way that is known.
+
+    Attributes:
+        limit_requests: requests that may be made in the limit's period.
+        remaining_requests: how many of them are left.
+        reset_requests: seconds until all of them are there again.
+        limit_tokens: tokens that may be used in the limit's period.
+        remaining_tokens: how many of them are left.
+        reset_tokens: seconds until all of them are there again.
+    """
+
+    limit_requests: int | None = None
+    remaining_requests: int | None = None
+    reset_requests: float | None = None
+    limit_tokens: int | None = None
+    remaining_tokens: int | None = None
+    reset_tokens: float | None = None
+
+
 class Answer(Struct, frozen=True):
     """What a model answered.
 
@@ -183,6 +205,7 @@ class Answer(Struct, frozen=True):
         time_to_first_token: seconds to the first piece of text; filled in by the engine, None
             when the answer was not streamed.
         request_id: the provider's id of the request.
+        rate_limits: what was left of the provider's rate limits, if it says.
     """
 
     text: str = ""
@@ -194,6 +217,7 @@ class Answer(Struct, frozen=True):
     latency: float | None = None
     time_to_first_token: float | None = None
     request_id: str | None = None
+    rate_limits: RateLimits | None = None
 
     def timed(self, latency: float, time_to_first_token: float | None) -> Answer:
         """The same answer with its times, in seconds."""
@@ -207,4 +231,5 @@ class Answer(Struct, frozen=True):
             latency,
             time_to_first_token,
             self.request_id,
+            self.rate_limits,
         )

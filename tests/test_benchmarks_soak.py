@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,9 +13,11 @@ import pytest
 from msgspec.structs import replace
 
 from benchmarks import hedge
-from benchmarks.load_calls import GRACE, Books
-from benchmarks.load_faults import FAULTS, FaultsAtRandom, Served
+from benchmarks.load_calls import GRACE, Books, Money
+from benchmarks.load_faults import FAULTS, FaultsAtRandom, Served, Status
 from benchmarks.load_ledger import Claim, Totals, claim, reconcile
+from benchmarks.load_memory import LEAST_CALLS, MOST_BLOCKS, MOST_RESIDENT, Growth, Samples
+from benchmarks.load_report import Report, shape
 from benchmarks.soak import soak
 from cascade import Answer, APIConnectionError, APIResponseError, Attempt, Cost, Usage
 from cascade.testing import FaultyServer, Reply
@@ -107,6 +110,55 @@ def test_a_call_without_log_events_differs() -> None:
     assert (books.settled, books.differing) == (1, 1)
 
 
+FLAT = Growth(40.0, MOST_BLOCKS, MOST_RESIDENT)
+STEEP = Growth(40.1, MOST_BLOCKS + 1, MOST_RESIDENT + 1)
+
+
+@pytest.mark.parametrize(
+    ("calls", "memory", "grows"),
+    [
+        (LEAST_CALLS, FLAT, 0),
+        (LEAST_CALLS, STEEP, 3),
+        (LEAST_CALLS, STEEP._replace(heap=None), 2),
+        (LEAST_CALLS - 1, STEEP, 0),
+    ],
+)
+def test_memory_must_be_flat_once_the_buffers_are_full(
+    calls: int, memory: Growth, grows: int
+) -> None:
+    books = Books()
+    books.settled = calls
+    status = Status([], 0, 0, 0, 0, 0, 0)
+    report = Report(calls, 1.0, 0, Counter(), books, status, memory)
+    assert len(report.problems(max_growth=40.0)) == grows
+
+
+def test_what_is_kept_is_seen_as_growth() -> None:
+    samples = Samples()
+    kept: list[object] = []
+    for calls in (0, 1000, 2000, 3000):
+        kept.append([bytearray(10_000) for _ in range(1000)])
+        samples.take(calls)
+        samples.take_at_rest(calls)
+    heap, blocks, resident = samples.growth(since=1000)
+    assert heap is None or heap > 9_000
+    assert blocks is not None
+    assert resident is not None
+    assert 900 < blocks < 3000  # one or two for each
+    assert samples.growth(since=2000) == Growth(None, None, None)  # two are no line
+
+
+@pytest.mark.anyio
+async def test_a_reservation_is_settled_once() -> None:
+    money = Money()
+    reserved = await money.reserve("p", 1.0)
+    assert money.held == {reserved}
+    money.settle(reserved, Cost(0.0, 0.0))
+    assert (money.held, money.made) == (set(), 1)
+    with pytest.raises(KeyError):
+        money.settle(reserved, Cost(0.0, 0.0))
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_fault_is_a_reply(name: str) -> None:
     assert isinstance(FAULTS[name](Random(1)), Reply)
@@ -138,6 +190,9 @@ def test_a_short_soak_agrees() -> None:
     assert {"accepted", "cancelled"} <= report.outcomes.keys()
     assert report.status.aborts > 0
     assert report.books.totals.tokens == report.books.totals.served > 0
+    assert report.books.money.made >= report.status.starts
+    shown = json.loads(json.dumps(shape(report, [])))
+    assert shown["ours"]["starts"] == shown["server"]["starts"] == report.status.starts
 
 
 class TestHedge:

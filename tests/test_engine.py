@@ -12,6 +12,7 @@ from cascade import (
     Answer,
     APIConnectionError,
     APITimeoutError,
+    Call,
     CascadeExhausted,
     ConfigError,
     ContentPolicyError,
@@ -97,6 +98,16 @@ async def test_race_returns_the_first_accepted_and_cancels_the_others() -> None:
         ("c", "accepted", 0.0, 2.0),
     ]
     assert result.attempts[0].reason == "another tier was accepted first"
+
+
+async def test_a_race_may_follow_an_escalation() -> None:
+    models = [tier("a", says("bad", 1.0)), tier("b", says("good", 2.0)), tier("c", says("good", 9))]
+    result = await run(Policy("p", models, start_after=[None, None, 0]))
+    assert story(result) == [
+        ("a", "rejected", 0.0, 1.0),
+        ("b", "accepted", 1.0, 3.0),
+        ("c", "cancelled", 1.0, 3.0),
+    ]
 
 
 async def test_race_that_prefers_the_cheapest_waits_for_it() -> None:
@@ -394,6 +405,19 @@ async def test_deadline_in_each_state(
     assert all(a.started + a.latency <= at for a in caught.value.attempts)
     assert anyio.current_time() == at
     assert isinstance(caught.value, TimeoutError)
+
+
+async def test_the_error_tells_the_deadline_and_not_how_late_it_was_heeded() -> None:
+    class Stubborn(ScriptedModel):
+        async def complete(self, call: Call, /) -> Answer | None:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(7.0)
+            return await super().complete(call)
+
+    with pytest.raises(DeadlineExceededError, match=r"within the deadline \(4\.25 s\): ") as caught:
+        await run(Policy("p", [Tier(Stubborn(name="a"))]), deadline=4.25)
+    assert anyio.current_time() == 7.0
+    assert "7" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("_name", "make", "at", "outcomes"), STATES, ids=IDS)

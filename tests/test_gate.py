@@ -18,6 +18,7 @@ from cascade import (
     DeadlineExceededError,
     Engine,
     Policy,
+    ProviderError,
     RateLimitError,
     Request,
     RetryBudget,
@@ -287,6 +288,32 @@ async def test_what_one_engine_has_seen_another_can_learn() -> None:
         second.learn({"a": {"version": 99}})
 
 
+async def test_what_is_known_of_two_models_of_one_name_counts_once() -> None:
+    tiers = [Tier(model("a", says("good", after)), name=f"after {after}") for after in (2.0, 3.0)]
+    known = {"a": seen(*[1.0] * 32)}
+    async with no_jitter() as engine:
+        engine.learn(known)
+        before = samples(engine, "a")
+        await engine.run(Policy("p", tiers), "hello", start_after=0, prefer="fastest")
+        assert samples(engine, "a")["total"] == (34.0, 1.0)  # one of the two was outrun
+        engine.learn(known)
+        after = samples(engine, "a")
+        kept = engine.latencies()
+    assert (before["total"], after["total"]) == ((32.0, 0.0), (66.0, 1.0))
+    async with no_jitter() as engine:
+        for _ in range(3):
+            engine.bind(Policy("q", tiers))
+            engine.learn(kept)
+            kept = engine.latencies()
+        quantiles = [
+            gate.latency.total.quantile(0.5, time.time())
+            for tier in engine.bind(Policy("q", tiers)).tiers
+            if (gate := tier.targets[0][0].gate) is not None
+        ]
+    assert quantiles == [pytest.approx(1.0, rel=0.06)] * 2
+    assert round(sum(row[1] for row in kept["a"]["total"]["buckets"])) == 66 * 4
+
+
 @pytest.mark.parametrize("spec", ["95", "p", "p0", "p100", "q95", ""])
 async def test_what_is_no_quantile_is_refused(spec: str) -> None:
     tiers = [Tier(model("a")), Tier(model("b"))]
@@ -340,6 +367,34 @@ async def overload(engine: Engine, there: ScriptedModel) -> None:
 
 def too_busy() -> RateLimitError:
     return RateLimitError("slow down", status=429, retryable=True)
+
+
+@pytest.mark.parametrize("asks", ["run", "complete"])
+async def test_who_declines_is_well(asks: str) -> None:
+    class Declines(ScriptedModel):
+        async def complete(self, call: Call, /) -> Answer | None:
+            await super().complete(call)
+            return None
+
+    there = Declines(*[fails(after=1.0)] * 10, says("not mine", 1.0), name="there")
+    policy = Policy("p", [Tier(there, retries=0)])
+    async with no_jitter() as engine:
+        for _ in range(10):
+            with pytest.raises(CascadeExhausted):
+                await engine.run(policy, "hello")
+        gate = engine.bind(policy).tiers[0].targets[0][0].gate
+        assert gate is not None
+        await anyio.sleep(gate.breaker.wait(anyio.current_time()))
+        # The probe finds that the provider is well again, and the breaker closes.
+        for _ in range(2):
+            if asks == "run":
+                with pytest.raises(CascadeExhausted, match="declined"):
+                    await engine.run(policy, "hello")
+            else:
+                with pytest.raises(ProviderError, match="declined"):
+                    await engine.complete(there, Request.of("hello"))
+            assert gate.breaker.admit(anyio.current_time()) is not None
+        assert engine.latencies()["there"]["total"]["buckets"] == [], "no answer was timed"
 
 
 async def test_who_waited_while_the_model_went_down_does_not_call_it() -> None:

@@ -350,7 +350,7 @@ async def test_a_closed_engine_does_nothing(start_after: Any) -> None:
         await engine.complete(ScriptedModel("x"), Request.of("hi"))
 
 
-@pytest.mark.parametrize("start", [1.0, True, None])
+@pytest.mark.parametrize("start", [1.0, True, b"first"])
 async def test_a_start_that_is_no_tier_is_refused(start: Any) -> None:
     async with Engine() as engine:
         with pytest.raises(ConfigError, match="needs the name or the position of a tier"):

@@ -106,3 +106,16 @@ def test_the_wheel_holds_three_packages_and_nothing_else(tmp_path: Path) -> None
     }
     for package in ("cascade", "cascade_verifiers", "cascade_policies"):
         assert f"{package}/py.typed" in names
+    # What is read at run time and is no module.
+    for source, package in (
+        (ROOT / "verifiers", "cascade_verifiers"),
+        (ROOT / "policies", "cascade_policies"),
+    ):
+        data = {
+            path.relative_to(source).as_posix()
+            for path in (source / package).rglob("*.*")
+            if path.suffix in {".css", ".gz", ".json", ".md", ".sql", ".toml"}
+        }
+        assert data <= set(names)
+    assert "cascade_policies/report/page.css" in names
+    assert "cascade_policies/ledger/migrations/0001_ledger.sql" in names

@@ -206,6 +206,28 @@ def test_merging_is_associative_and_as_if_one_had_seen_it_all(
     assert seen_at(left, now) == seen_at(right, now) == seen_at(made(a + b + c), now)
 
 
+@given(a=samples, b=samples)
+def test_what_was_merged_can_be_taken_back(
+    a: list[tuple[float, float, bool]], b: list[tuple[float, float, bool]]
+) -> None:
+    now = NOW + 10 * DAY
+    both = merged(made(a), made(b))
+    both.remove(made(b))
+    assert seen_at(both, now) == seen_at(made(a), now)
+    both.remove(both)
+    assert both.count(now) == 0.0
+
+
+@given(a=st.lists(durations), b=st.lists(durations, max_size=9), ages=st.tuples(*[durations] * 2))
+def test_taking_back_leaves_what_can_be_kept(
+    a: list[float], b: list[float], ages: tuple[float, float]
+) -> None:
+    ours, theirs = filled(a, NOW - ages[0], cut=True), filled(b, NOW - ages[1], cut=True)
+    both = merged(ours, theirs)
+    both.remove(theirs)
+    assert Histogram.from_dict(both.to_dict()).count(NOW) == pytest.approx(ours.count(NOW))
+
+
 @given(of=samples)
 def test_what_is_kept_as_json_comes_back_the_same(of: list[tuple[float, float, bool]]) -> None:
     latency = ModelLatency()

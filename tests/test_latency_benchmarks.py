@@ -91,6 +91,7 @@ class TestOverhead:
         monkeypatch.setattr(added, "BLOCK", 4)
         monkeypatch.setattr(added, "WARM_UP", 1)
         monkeypatch.setattr(added, "MANY", (4, 2))
+        monkeypatch.setattr(added, "LONG", (2, 2))
         monkeypatch.setattr(overhead, "ROUNDS", {1: (2, 1), 32: (4, 1)})
 
     def test_all_parts_but_memory(
@@ -106,7 +107,8 @@ class TestOverhead:
         assert found["calls"]["left_out"] == {}
         assert found["calls"]["rows"][0]["ratio"] == [1.0, 1.0, 1.0]
         assert set(found["figures"]) == {
-            "added_p50_us", "added_p99_us", "logged_p50_us", "race_cpu_us", "cpu_at_32_us"
+            "added_p50_us", "added_p99_us", "added_at_32_cpu_us", "logged_p50_us", "race_cpu_us",
+            "cpu_at_32_us",
         }  # fmt: skip
         assert found["figures"]["race_cpu_us"] == found["race"]["over_by_hand_us"][1]
 

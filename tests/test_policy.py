@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from cascade import CascadeError, ConfigError, Engine, Policy, Price, PromptError, Request, Tier
+from cascade import (
+    CascadeError,
+    ConfigError,
+    Engine,
+    ModelSpec,
+    Policy,
+    Price,
+    PromptError,
+    Request,
+    Tier,
+)
 from cascade.errors import (
     MissingAPIKeyError,
     UnknownModelError,
@@ -89,6 +99,17 @@ def test_a_tier_is_named_after_its_models() -> None:
     assert Tier("openai:a").name == "openai:a"
     assert Tier(["openai:a", "openai:b"], verify=yes).name == "openai:a + openai:b"
     assert Tier(ScriptedModel(name="x")).name == "x"
+
+
+@pytest.mark.parametrize("make", [Tier, ModelSpec])
+@pytest.mark.parametrize(
+    "address",
+    ["https://me:hunter2@host/v1", "me:hunter2@host", "//hunter2@host", "http://h/v1?key=hunter2"],
+)
+def test_a_secret_in_an_address_is_refused_and_not_repeated(make: Any, address: str) -> None:
+    with pytest.raises(ConfigError, match=r"base_url: has .* give the secret as api_key") as raised:
+        make("openai:m", base_url=address)
+    assert "hunter2" not in f"{raised.value} {raised.value!r}"
 
 
 def test_a_key_given_in_code_is_in_no_repr() -> None:

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from cascade import (
     APIConnectionError,
+    APITimeoutError,
     AuthenticationError,
+    ConfigError,
     Engine,
     ModelUnavailableError,
     ProviderError,
@@ -258,6 +260,48 @@ async def test_an_answer_that_does_not_begin_says_nothing() -> None:
     assert (found.stops, found.reason) == (None, "no token came within 0.2 s")
 
 
+async def test_an_answer_that_stalls_at_its_beginning_says_nothing() -> None:
+    class Stalling(Server):
+        async def _deliver(self, stream: SocketStream, choice: dict[str, Any]) -> bool:
+            if self.generated >= 1000 + 3:
+                await anyio.sleep_forever()
+            return await super()._deliver(stream, choice)
+
+    found = await measured(Stalling(), patience=0.3)
+    assert (found.stops, found.received) == (None, 2)
+    assert found.reason == f"only 2 of the first {TASTE} tokens came within 0.3 s"
+
+
+class Forgetful(Server):
+    """Shows its requests a few times, and then does not answer who asks for them."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self.most = looks
+
+    async def _send(self, stream: SocketStream, status: int, body: str) -> None:
+        if self.looks > self.most:
+            await anyio.sleep_forever()
+        await super()._send(stream, status, body)
+
+
+async def test_a_server_that_no_longer_shows_its_requests_is_not_blamed_for_tokens() -> None:
+    found = await measured(Forgetful(1), patience=0.5)
+    assert (found.stops, found.received >= TASTE) == (None, True)
+    assert found.reason == (
+        "the answer began, but the server did not show its requests within 0.5 s"
+    )
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2])
+async def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(
+    looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cascade.server_view._SECONDS", 0.3)
+    with pytest.raises(APITimeoutError, match=r"^timed out waiting for 127\.0\.0\.1:\d+$"):
+        await measured(Forgetful(looks))
+
+
 async def test_a_call_that_fails_is_an_error() -> None:
     with pytest.raises(AuthenticationError):
         await measured(Server(status=401))
@@ -270,6 +314,17 @@ async def test_what_speaks_no_chat_completions_is_unknown() -> None:
     async with Engine() as engine:
         found = await probe(engine, "ollama:m", base_url="http://127.0.0.1:1")
     assert (found.stops, found.seen_through) == (None, None)
+    assert found.reason.startswith("nothing: only servers behind 'openai:' and 'local:' models")
+
+
+async def test_an_error_names_no_policy_where_the_user_named_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    async with Engine() as engine:
+        with pytest.raises(ConfigError, match=r"^the environment variable OPENAI_API_KEY"):
+            await probe(engine, "openai:m")
 
 
 READ = {source.name: source.read for source in SOURCES}

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from cascade import Engine, Policy, Tier, cascade, cascade_sync
-from cascade.engine import default_engine
+from cascade.default import default_engine
 from cascade.errors import CascadeExhausted, ConfigError
 from cascade.testing import ScriptedModel
 

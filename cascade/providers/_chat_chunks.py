@@ -69,15 +69,14 @@ def decode_chunk(data: bytes) -> Chunk:
     try:
         return _decode(data)
     except (ValueError, RecursionError) as error:
-        first = error
-    try:
-        # Python accepts the NaN that some servers send; once more through the strict encoder, it
-        # is null, and half a surrogate pair is still an error. So is broken UTF-8: to replace
-        # what is broken would pass a damaged answer on as if it were whole.
-        loose = json.loads(data.decode())
-        return _decode(msgspec.json.encode(loose))
-    except (ValueError, RecursionError):
-        raise APIResponseError(f"the answer is no chat completion: {first}") from first
+        try:
+            # Python accepts the NaN that some servers send; once more through the strict encoder,
+            # it is null, and half a surrogate pair is still an error. So is broken UTF-8: to
+            # replace what is broken would pass a damaged answer on as if it were whole.
+            loose = json.loads(data.decode())
+            return _decode(msgspec.json.encode(loose))
+        except (ValueError, RecursionError):
+            raise APIResponseError(f"the answer is no chat completion: {error}") from error
 
 
 def join_parts(content: object) -> str:

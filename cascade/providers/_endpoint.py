@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+from cascade.address import secret_in
 from cascade.errors import ConfigError, MissingAPIKeyError
 
 _REFERENCES = ("env:", "os.environ/")
-_SECRET_NAME = re.compile("key|token|secret|passw|sig", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +92,8 @@ def _address(url: str, source: str) -> SplitResult:
     if not fits or not url.isprintable():
         # The address itself is not repeated: there may be a password in it.
         raise ConfigError(f"{source} is no address: write http(s)://host[:port]/path")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError(f"{source} has a user or password in it: give the secret as api_key")
-    for name, _ in parse_qsl(parts.query, keep_blank_values=True):
-        if _SECRET_NAME.search(name):
-            # HTTP clients write whole addresses into their logs.
-            raise ConfigError(f"{source} has {name!r} in it: give the secret as api_key")
+    if secret := secret_in(url):
+        raise ConfigError(f"{source} {secret}")
     return parts
 
 

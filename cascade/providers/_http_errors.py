@@ -89,7 +89,16 @@ _CONTEXT_TEXT = re.compile(
 )
 _CONTEXT_STATUSES = {400, 413, 422, 500}
 
-_KEY_LIKE = re.compile(r"\b(?:sk|pk|key)-[\w*.-]{6,}|\bBearer\s+[^\s\"']+", re.IGNORECASE)
+_REDACTED = "[redacted]"
+# Keys other than ours, or ours with a part of it hidden. What begins like one is often a plain word
+# ("Bearer auth", "sk-learn"), so it needs a digit, what hides a part, or the length of no word.
+_KEY_LIKE = re.compile(
+    r"\b(?:sk|pk|rk)-(?=[a-z_-]{0,64}(?:[\d*]|\.\.)|[\w*.-]{20})[\w*.-]{6,}"
+    r"|\bkey-(?=[a-z_]{0,64}[\d*])[\w*]{8,}"
+    r"|\b(?:gsk|hf|xai|pplx)[_-][\w*-]{16,}|\bAIza[\w*-]{16,}"
+    r"|(?<=\bBearer\s)\s*(?=[^\s\"'\d*]{0,64}[\d*]|[^\s\"']{24})[^\s\"']{8,}",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +227,23 @@ def _seconds(value: str, unit: float) -> float | None:
 
 
 def one_line(text: str, secret: str | None = None) -> str:
-    """The text on one line, at most `MAX_MESSAGE` characters long, with no key in it."""
+    """The text on one line, at most `MAX_MESSAGE` characters long, with no key in it.
+
+    ``secret``, the key that was sent, is cut out wherever it stands; one that is a short word
+    ("EMPTY", "x"), for servers that need none, only where it is not a part of another word. What
+    looks like another key is cut out too.
+    """
     text = text[:64_000]
     if secret:
-        text = text.replace(secret, "[redacted]")
-    text = " ".join(_KEY_LIKE.sub("[redacted]", text).split())
+        text = _without(text, secret)
+    text = " ".join(_KEY_LIKE.sub(_REDACTED, text).split())
     text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
+
+
+def _without(text: str, secret: str) -> str:
+    if not (len(secret) < 4 or (len(secret) < 8 and secret.isalpha())):
+        return text.replace(secret, _REDACTED)
+    # An escape before it ends in a letter or a digit, and is no part of the word.
+    before = r"(?:(?<![A-Za-z0-9])|(?<=\\[a-z])|(?<=\\u[0-9A-Fa-f]{4})|(?<=%[0-9A-Fa-f]{2}))"
+    return re.sub(rf"{before}{re.escape(secret)}(?![A-Za-z0-9])", _REDACTED, text)

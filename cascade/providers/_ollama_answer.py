@@ -62,13 +62,12 @@ def decode_line(data: bytes) -> Line:
     try:
         return _decode(data)
     except (ValueError, RecursionError) as error:
-        first = error
-    try:
-        # As for chat completions: Python accepts the NaN that some servers send.
-        loose = json.loads(data.decode())
-        return _decode(msgspec.json.encode(loose))
-    except (ValueError, RecursionError):
-        raise APIResponseError(f"the answer is none of Ollama's: {first}") from first
+        try:
+            # As for chat completions: Python accepts the NaN that some servers send.
+            loose = json.loads(data.decode())
+            return _decode(msgspec.json.encode(loose))
+        except (ValueError, RecursionError):
+            raise APIResponseError(f"the answer is none of Ollama's: {error}") from error
 
 
 class Assembly:

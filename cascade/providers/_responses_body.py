@@ -16,6 +16,7 @@ from cascade.providers._wire import encode
 from cascade.types import Message, Request
 
 _LOGPROBS: Final = "message.output_text.logprobs"
+_THOUGHTS: Final = "reasoning.encrypted_content"
 _NONE: Final = "the Responses API has none; the provider 'openai' does"
 
 _REFUSED: Final[Mapping[str, str]] = {
@@ -91,11 +92,14 @@ def _parameters(params: Mapping[str, Any]) -> dict[str, Any]:
     # The API keeps every answer for a month unless it is told not to, the losers' too.
     body: dict[str, Any] = {"stream": True, "store": False}
     body.update((name, value) for name, value in given.items() if name not in _WRITTEN)
+    included = given.get("include", ())
+    if isinstance(included, Sequence) and _THOUGHTS in included:
+        raise Refused("include", f"'{_THOUGHTS}' does nothing, as what a model thought is not kept")
     limit = shapes.one_of(given, "max_tokens", "max_completion_tokens")
     if limit is not None:
         body["max_output_tokens"] = limit
     if given.get("logprobs"):
-        body["include"] = [*given.get("include", ()), _LOGPROBS]
+        body["include"] = [*included, _LOGPROBS]
     if "tool_choice" in given:
         body["tool_choice"] = _choice(given["tool_choice"])
     for name in _INSIDE:

@@ -105,13 +105,12 @@ def _decoded(decoder: msgspec.json.Decoder[T], data: bytes, what: str) -> T:
     try:
         return decoder.decode(data)
     except (ValueError, RecursionError) as error:
-        first = error
-    try:
-        # As for chat completions: Python accepts the NaN that some servers send.
-        loose = json.loads(data.decode())
-        return decoder.decode(msgspec.json.encode(loose))
-    except (ValueError, RecursionError):
-        raise APIResponseError(f"{what}: {first}") from first
+        try:
+            # As for chat completions: Python accepts the NaN that some servers send.
+            loose = json.loads(data.decode())
+            return decoder.decode(msgspec.json.encode(loose))
+        except (ValueError, RecursionError):
+            raise APIResponseError(f"{what}: {error}") from error
 
 
 def read_usage(value: object) -> Usage | None:

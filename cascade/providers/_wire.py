@@ -16,6 +16,9 @@ answer's text.
     ``"sse"`` (the default), or ``"lines"`` for one JSON value a line;
 ``request_id_header``
     the response header that has the request's id;
+``rate_limit_headers``
+    the response headers that have the rate limits, in the order of the fields of `RateLimits`;
+    None (the default) when the format has none;
 
 and defines
 
@@ -56,10 +59,12 @@ from urllib.parse import urljoin, urlsplit
 
 import anyio
 import msgspec
+from msgspec.structs import replace
 
 from cascade.errors import (
     APIConnectionError,
     APIResponseError,
+    APIStatusError,
     ConfigError,
     PromptError,
     ProviderError,
@@ -75,6 +80,7 @@ from cascade.providers._http_errors import (
     status_error,
     stream_error,
 )
+from cascade.providers._rate_limits import Names, rate_limits
 from cascade.providers._reading import Assembly, ErrorInAnswer, assemble, reader
 from cascade.transport import Headers, Response, Route, running_loop
 from cascade.types import Answer, Request
@@ -114,6 +120,7 @@ class WireProvider(ABC):
     ours: ClassVar[Mapping[str, str]] = {}
     framing: ClassVar[Literal["sse", "lines"]] = "sse"
     request_id_header: ClassVar[str] = "x-request-id"
+    rate_limit_headers: ClassVar[Names | None] = None
 
     def __init__(
         self,
@@ -204,21 +211,27 @@ class WireProvider(ABC):
         self.endpoint.require_key()
         content, stream = self.body(call.model, call.request)
         route = self._routes.get((call.model, stream)) or self._route(call.model, stream)
-        request_id = None
+        request_id = limits = None
         try:
             response = await route(content)
             try:
-                request_id = response.headers.get(self.request_id_header)
+                headers = response.headers
+                request_id = self._request_id(headers.get(self.request_id_header))
+                if self.rate_limit_headers is not None:
+                    limits = rate_limits(headers, self.rate_limit_headers)
                 if response.status != 200:
                     raise await self._refusal(response, call.model, request_id)
-                return await self._read(response, call, stream, request_id)
+                answer = await self._read(response, call, stream, request_id)
             finally:
                 await response.aclose()
         except APIConnectionError as error:
-            error.message = one_line(error.message, self.endpoint.key)
-            error.args = (error.message,)
+            _say(error, one_line(error.message, self.endpoint.key))
             error.request_id = request_id
             raise
+        except APIStatusError as error:
+            error.rate_limits = limits
+            raise
+        return answer if limits is None else replace(answer, rate_limits=limits)
 
     def _route(self, model: str, stream: bool) -> Route:
         headers = {
@@ -239,6 +252,7 @@ class WireProvider(ABC):
     ) -> Answer:
         assembly = self.assembly(call.on_delta)
         lines = stream and self.framing == "lines"
+        said = None
         try:
             await assemble(reader(response), assembly, self.said, lines=lines)
         except APIConnectionError:
@@ -246,20 +260,22 @@ class WireProvider(ABC):
             if not assembly.whole:
                 raise
         except ErrorInAnswer as error:
-            raise stream_error(
-                error.said,
-                place=self._place(call.model),
-                secret=self.endpoint.key,
-                request_id=request_id,
-            ) from None
+            said = error.said
         except APIResponseError as error:
-            text = one_line(error.message, self.endpoint.key)
+            _say(error, one_line(error.message, self.endpoint.key))
             raise APIResponseError(
-                f"{self._place(call.model)}: {text}",
+                f"{self._place(call.model)}: {error.message}",
                 retryable=error.retryable,
                 status=200,
                 request_id=request_id,
             ) from error
+        if said is not None:  # raised here, it does not lead to what the server said word for word
+            raise stream_error(
+                said,
+                place=self._place(call.model),
+                secret=self.endpoint.key,
+                request_id=request_id,
+            )
         return assembly.answer(request_id)
 
     async def _refusal(
@@ -271,7 +287,7 @@ class WireProvider(ABC):
         if status < 400:
             location = response.headers.get("location")
             return APIResponseError(
-                f"{place} {_unexpected(status, location, self.endpoint.url)}",
+                f"{place} {self._unexpected(status, location)}",
                 retryable=False,
                 status=status,
                 request_id=request_id,
@@ -298,15 +314,32 @@ class WireProvider(ABC):
     def _place(self, model: str) -> str:
         return f"model {model!r} at {self.endpoint.place}"
 
+    def _unexpected(self, status: int, location: str | None) -> str:
+        if 300 <= status < 400 and location:
+            return (
+                f"redirects ({status}) to {self._named(location)}, which is not followed, so "
+                "that no key goes astray: set base_url to the final address"
+            )
+        return f"answered {status}, which is no answer"
 
-def _unexpected(status: int, location: str | None, url: str) -> str:
-    if 300 <= status < 400 and location:
-        target = urlsplit(urljoin(url, location))
-        return (
-            f"redirects ({status}) to {one_line(f'{target.scheme}://{target.netloc}')}, which is "
-            "not followed, so that no key goes astray: set base_url to the final address"
-        )
-    return f"answered {status}, which is no answer"
+    def _named(self, location: str) -> str:
+        """The server that a redirect leads to; a user, a password and a query are left out."""
+        try:
+            target = urlsplit(urljoin(self.endpoint.url, location))
+        except ValueError:
+            return "what is no address"
+        host = target.netloc.rpartition("@")[2]
+        return one_line(f"{target.scheme}://{host}", self.endpoint.key)
+
+    def _request_id(self, given: str | None) -> str | None:
+        """What the server calls the request; it must not call it by the key."""
+        key = self.endpoint.key
+        return one_line(given, key) if given and key and key in given else given
+
+
+def _say(error: ProviderError, message: str) -> None:
+    error.message = message
+    error.args = (message,)
 
 
 def _plain(value: object) -> object:

@@ -11,6 +11,7 @@ from cascade.providers._anthropic_answer import Assembly
 from cascade.providers._anthropic_body import refusal, request_body
 from cascade.providers._anthropic_errors import read_error
 from cascade.providers._http_errors import ErrorBody
+from cascade.providers._rate_limits import ANTHROPIC
 from cascade.providers._wire import WireProvider
 from cascade.types import Request
 
@@ -42,6 +43,7 @@ class AnthropicProvider(WireProvider):
     default_base_url = "https://api.anthropic.com"
     url_variable = "ANTHROPIC_BASE_URL"
     key_variable = "ANTHROPIC_API_KEY"
+    rate_limit_headers = ANTHROPIC
     request_id_header = "request-id"
 
     def __init__(

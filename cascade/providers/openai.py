@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 from cascade.errors import ConfigError
 from cascade.provider import ProviderContext
 from cascade.providers._chat import Assembly, request_body
+from cascade.providers._rate_limits import OPENAI
 from cascade.providers._wire import WireProvider
 from cascade.types import Request
 
@@ -36,6 +37,7 @@ class OpenAIProvider(WireProvider):
     default_base_url = DEFAULT_BASE_URL
     url_variable = "OPENAI_BASE_URL"
     key_variable = "OPENAI_API_KEY"
+    rate_limit_headers = OPENAI
     ours: ClassVar[Mapping[str, str]] = {
         "model": "the tier's 'model'",
         "messages": "the tier's 'prompt'",

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from cascade.errors import ConfigError
 from cascade.provider import ProviderContext
+from cascade.providers._rate_limits import OPENAI
 from cascade.providers._responses_answer import Assembly
 from cascade.providers._responses_body import refusal, request_body
 from cascade.providers._wire import WireProvider
@@ -37,6 +38,7 @@ class ResponsesProvider(WireProvider):
     default_base_url = "https://api.openai.com/v1"
     url_variable = "OPENAI_BASE_URL"
     key_variable = "OPENAI_API_KEY"
+    rate_limit_headers = OPENAI
 
     def __init__(
         self,

@@ -12,7 +12,6 @@ tiers share; ``package.module:Object`` is any object that can be imported.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
@@ -20,14 +19,10 @@ from operator import and_, or_
 from typing import Any
 
 from cascade.errors import ConfigError, PolicyFileError, nearest
+from cascade_policies.arguments import Resolve, blamed, read_arguments
 from cascade_policies.document import Document, show_value
 from cascade_policies.lines import KeyPath
-from cascade_policies.tables import check_json
 
-FILE = "_file"
-"""A key that ends so names a file whose content is the value of the key without the ending."""
-
-_ARGUMENT = re.compile(r"([A-Za-z_]\w*)(?:=|: )")
 _FORMS: Mapping[str, tuple[str, ...]] = {
     "any": (),
     "at_least": ("of",),
@@ -59,13 +54,21 @@ class Check:
 
 
 class Checks:
-    """Makes the verifiers of one file, the shared ones once.
+    """Makes the verifiers of one policy, the shared ones once.
+
+    Args:
+        document: what the policy is read from.
+        shared: its ``verifiers`` tables.
+        base: where in the document the policy stands.
+        model: what the name of a project's model stands for.
 
     Attributes:
         texts: what each shared verifier is, by name.
     """
 
-    def __init__(self, document: Document, shared: Mapping[str, Any]) -> None:
+    def __init__(
+        self, document: Document, shared: Mapping[str, Any], base: KeyPath, model: Resolve
+    ) -> None:
         # Only files that check something pay for loading the verifiers.
         from cascade_verifiers import registry
 
@@ -73,13 +76,15 @@ class Checks:
         self._registered = registry.verifier_names()
         self._document = document
         self._shared = shared
+        self._model = model
+        self._base: KeyPath = (*base, "verifiers")
         self.texts: dict[str, str] = {}
         self._made: dict[str, Check] = {}
         self._open: list[str] = []
         for name in shared:
             if name in self._registered:
                 raise document.error(
-                    ("verifiers", name),
+                    (*self._base, name),
                     f"{name!r} is the name of a registered verifier: choose another",
                 )
 
@@ -108,7 +113,7 @@ class Checks:
         """
         for name in self._shared:
             if name not in self._made:
-                raise self._document.error(("verifiers", name), "no tier uses it")
+                raise self._document.error((*self._base, name), "no tier uses it")
 
     def _named(self, name: str, path: KeyPath) -> Check:
         if name in self._made:
@@ -119,7 +124,7 @@ class Checks:
         if name not in self._shared:
             return self._registered_one(name, {}, path)
         self._open.append(name)
-        made = self.check(("verifiers", name))
+        made = self.check((*self._base, name))
         self._open.pop()
         self.texts[name] = made.text
         self._made[name] = Check(made.verifier, name)
@@ -202,7 +207,7 @@ class Checks:
             raise
         except (ConfigError, TypeError) as error:
             message = error.message if isinstance(error, ConfigError) else str(error)
-            raise self._document.error(self._blamed(message, path), message) from error
+            raise self._document.error(blamed(self._document, path, message), message) from error
 
     def _places(self, path: KeyPath) -> list[KeyPath]:
         spec = self._document.get(path)
@@ -232,22 +237,8 @@ class Checks:
             raise self._document.error(
                 (*path, "use"), f"{name!r} is a table of this file: write the name alone"
             )
-        arguments = {
-            argument: value
-            for key in spec
-            if key != "use"
-            for argument, value in [self._argument(spec, key, path)]
-        }
+        arguments = read_arguments(self._document, path, self._model, but="use")
         return self._registered_one(name, arguments, path)
-
-    def _argument(self, spec: Mapping[str, Any], key: str, path: KeyPath) -> tuple[str, Any]:
-        if not key.endswith(FILE):
-            check_json(self._document, (*path, key))
-            return key, spec[key]
-        argument = key.removesuffix(FILE)
-        if argument in spec:
-            raise self._document.error((*path, key), f"give this or {argument!r}, not both")
-        return argument, read_value(self._document, spec[key], (*path, key))
 
     def _registered_one(self, name: str, arguments: Mapping[str, Any], path: KeyPath) -> Check:
         if name not in self._registered and ":" not in name:
@@ -260,35 +251,9 @@ class Checks:
             raise
         except ConfigError as error:
             raise self._document.error(
-                self._blamed(error.message, path), f"{name}: {error.message}"
+                blamed(self._document, path, error.message), f"{name}: {error.message}"
             ) from error
         return Check(verifier, _shown(name, arguments))
-
-    def _blamed(self, message: str, path: KeyPath) -> KeyPath:
-        """The argument that a verifier's message begins with, or the whole table."""
-        found = _ARGUMENT.match(message)
-        if found:
-            for key in (found[1], found[1] + FILE):
-                if self._document.get((*path, key)) is not None:
-                    return (*path, key)
-        return path
-
-
-def read_value(document: Document, reference: Any, path: KeyPath) -> Any:
-    """The content of a referenced file: parsed when it is ``.json``, else its text.
-
-    Raises:
-        PolicyFileError: it cannot be read, or is no JSON.
-    """
-    if not isinstance(reference, str) or not reference:
-        raise document.error(path, f"got {show_value(reference)}: needs the path of a file")
-    text = document.read_text(reference, path)
-    if not reference.endswith(".json"):
-        return text
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise document.error(path, f"{reference} is not valid JSON: {error}") from error
 
 
 def _shown(name: str, arguments: Mapping[str, Any]) -> str:

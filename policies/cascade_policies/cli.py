@@ -38,6 +38,9 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 _models = App(name="models", help="The embedded models (local:NAME).")
+_route = App(name="route", help="Routers: where calls start.")
+_ledger = App(name="ledger", help="The record of calls and attempts.")
+_import = App(name="import", help="Start from another program's configuration.")
 
 app.command("cascade_policies.commands.run:run", name="run", help="Answer a prompt.")
 app.command(
@@ -60,6 +63,45 @@ app.command(
     "cascade_policies.commands.bench:bench",
     name="bench",
     help="Run a policy many times: latency, cost, escalation.",
+)
+app.command(
+    "cascade_policies.commands.report:report",
+    name="report",
+    help="What calls cost, how long they took and why they escalated.",
+)
+app.command("cascade_policies.commands.watch:watch", name="watch", help="The same, live.")
+app.command(
+    "cascade_policies.commands.audit:audit",
+    name="audit",
+    help="What each kind of call seems to need: code, or a small, mid or frontier model.",
+)
+app.command(
+    "cascade_policies.commands.budget:budget",
+    name="budget",
+    help="What is spent, what will be, and what is being degraded.",
+)
+app.command(
+    "cascade_policies.commands.schema:schema",
+    name="schema",
+    help="The JSON Schema of cascade.toml, for editors.",
+)
+app.command(_route)
+_route.command(
+    "cascade_policies.commands.route:fit", name="fit", help="Fit a learned router on a recording."
+)
+_route.command(
+    "cascade_policies.commands.route:explain", name="explain", help="Show a router's decision."
+)
+app.command(_ledger)
+_ledger.command(
+    "cascade_policies.commands.ledger:export", name="export", help="Write it to JSONL or Parquet."
+)
+_ledger.command("cascade_policies.commands.ledger:prune", name="prune", help="Delete what is old.")
+app.command(_import)
+_import.command(
+    "cascade_policies.commands.importing:litellm",
+    name="litellm",
+    help="Make a cascade.toml of a LiteLLM model_list.",
 )
 app.command(_models)
 _models.command("cascade_policies.commands.models:list_models", name="list", help="List them.")

@@ -32,7 +32,7 @@ class Document:
         data: the parsed tables, overrides included.
         folder: where relative file references lead.
         overridden: key paths that come from ``--set`` and so have no line.
-        files: every file read so far; a change in one of them makes the policy stale.
+        files: every file read so far, or tried: a change in one of them makes the policy stale.
     """
 
     file: str
@@ -67,12 +67,11 @@ class Document:
             PolicyFileError: it cannot be read.
         """
         target = self.folder / Path(reference).expanduser()
+        self.files.append(target)
         try:
-            text = target.read_text(encoding="utf-8")
+            return target.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise self.error(path, f"cannot read {str(target)!r}: {_why(error)}") from error
-        self.files.append(target)
-        return text
 
     def _is_overridden(self, path: KeyPath) -> bool:
         """Whether ``path`` is in an overridden value, or is there only because of one."""
@@ -95,19 +94,21 @@ class Document:
             return {}
 
 
-def read_document(path: Path) -> Document:
-    """Parse the TOML file at ``path``.
+def read_document(path: Path, files: list[Path] | None = None) -> Document:
+    """Parse the TOML file at ``path``; it is the first of the document's ``files``, or the next.
 
     Raises:
         PolicyFileError: it cannot be read, or is no TOML.
     """
     file = str(path)
+    files = [] if files is None else files
+    files.append(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, ValueError) as error:
         raise PolicyFileError(f"cannot read the file: {_why(error)}", file=file) from error
     document = parse_document(text, file=file, folder=path.parent)
-    document.files.append(path)
+    document.files = files
     return document
 
 

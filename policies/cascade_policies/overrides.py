@@ -15,8 +15,8 @@ from cascade_policies.lines import KeyPath
 _STEP = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^.\[\]"'=\s]+)|\[(\d+)\])\s*""")
 
 
-def apply_overrides(document: Document, overrides: Iterable[str]) -> None:
-    """Change ``document`` as each ``key=value`` says.
+def apply_overrides(document: Document, overrides: Iterable[str], base: KeyPath = ()) -> None:
+    """Change what stands at ``base`` in ``document`` as each ``key=value`` says.
 
     A key is a path like ``tiers.0.timeout`` or, with a tier's name, ``tiers.small.timeout``;
     a name with a dot in it goes in quotes. A value is TOML, a JSON object or array, or else text
@@ -27,8 +27,8 @@ def apply_overrides(document: Document, overrides: Iterable[str]) -> None:
     """
     for text in overrides:
         keys, value = _parse(text)
-        path = _set(document.data, keys, value, text)
-        document.overridden.add(path)
+        path = _set(document.get(base), keys, value, text)
+        document.overridden.add((*base, *path))
 
 
 def _parse(text: str) -> tuple[list[str], Any]:

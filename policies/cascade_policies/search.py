@@ -1,8 +1,4 @@
-"""Finding a policy by path or by name.
-
-The entry point ``toml`` in the group ``cascade.policies`` leads here: it is how the engine
-understands a policy given as text.
-"""
+"""Finding a policy by path or by name: a project's tasks first, then the search path."""
 
 from __future__ import annotations
 
@@ -14,32 +10,50 @@ from pathlib import Path
 
 from cascade.errors import UnknownPolicyError, nearest
 from cascade.policy import Policy
+from cascade.routing import Entry
 from cascade_policies.file import PolicyFile, load_policy_file
+from cascade_policies.project.current import FILE, current_project
+from cascade_policies.stamps import Stamp, stamp
 
 ENVIRONMENT = "CASCADE_POLICY_PATH"
 SUFFIX = ".toml"
 LIBRARY = Path(__file__).parent / "library"
 
-Stamp = tuple[tuple[Path, int, int], ...]
-"""The files of a policy, each with its time of change and its size."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    stamp: Stamp | None
+    stamp: Stamp
     file: PolicyFile
 
 
 _kept: dict[Path, _Kept] = {}
 
 
+def find(reference: str | Path) -> Policy | Entry:
+    """As `find_policy`; the name of a project's router over tasks is understood too.
+
+    The entry point ``toml`` in the group ``cascade.policies`` leads here: it is how the engine
+    understands a policy given as text.
+
+    Raises:
+        UnknownPolicyError: as `find_policy`.
+        PolicyFileError: as `find_policy`.
+    """
+    if isinstance(reference, str) and not is_path(reference):
+        project = current_project()
+        if project is not None and reference in project.policies:
+            return project.policies[reference]
+    return find_policy_file(reference).policy
+
+
 def find_policy(reference: str | Path, *, overrides: Sequence[str] = ()) -> Policy:
     """The policy that a path or a name means, with ``overrides`` as `load_policy` takes them.
 
-    A reference with a slash in it or ending in ``.toml`` is a path. Any other is a name: it is
-    looked for as ``NAME.toml`` in the folders of the environment variable
-    ``CASCADE_POLICY_PATH``, then in ``./policies``, then among the policies shipped with cascade.
-    A file is read again only when it, or a file it refers to, has changed.
+    A reference with a slash in it or ending in ``.toml`` is a path. Any other is a name: that of
+    a task of the project around the working directory; else it is looked for as ``NAME.toml`` in
+    the folders of the environment variable ``CASCADE_POLICY_PATH``, then in ``./policies``, then
+    among the policies shipped with cascade. A file is read again only when it, or a file it
+    refers to, has changed.
 
     Raises:
         UnknownPolicyError: there is none; the message has the nearest name and where it looked.
@@ -52,18 +66,40 @@ def find_policy_file(reference: str | Path, *, overrides: Sequence[str] = ()) ->
     """As `find_policy`, with what the file says about the policy.
 
     Raises:
-        UnknownPolicyError: as `find_policy`.
+        UnknownPolicyError: as `find_policy`; or it is a router over tasks, which has no policy.
         PolicyFileError: as `find_policy`.
     """
+    if not is_path(reference):
+        found = _task(str(reference), overrides)
+        if found is not None:
+            return found
     path = locate_policy(reference)
+    if path.name == FILE:
+        raise UnknownPolicyError(f"{str(path)!r} is a project of tasks: name one of them")
     if overrides:
         return load_policy_file(path, overrides=overrides)
     key = path.absolute()
     kept = _kept.get(key)
-    if kept is None or kept.stamp != _stamp(kept.file.files):
+    if kept is None or kept.stamp != stamp(kept.file.files):
         file = load_policy_file(path)
-        kept = _kept[key] = _Kept(_stamp(file.files), file)
+        kept = _kept[key] = _Kept(stamp(file.files), file)
     return kept.file
+
+
+def _task(name: str, overrides: Sequence[str]) -> PolicyFile | None:
+    project = current_project()
+    if project is None:
+        return None
+    if name in project.entries:
+        tasks = ", ".join(project.entries[name].policies)
+        raise UnknownPolicyError(f"{name!r} is a router over tasks: name one of {tasks}")
+    if name not in project.tasks:
+        return None
+    if overrides:
+        from cascade_policies.project.project import read_task
+
+        return read_task(project.path, name, overrides)
+    return project.tasks[name].file
 
 
 def locate_policy(reference: str | Path) -> Path:
@@ -73,22 +109,33 @@ def locate_policy(reference: str | Path) -> Path:
         UnknownPolicyError: as `find_policy`.
     """
     text = str(reference)
-    if isinstance(reference, Path) or text.endswith(SUFFIX) or _has_separator(text):
+    if is_path(reference):
         return _existing(Path(text).expanduser())
     folders = _folders()
     for folder in folders:
         path = folder / f"{text}{SUFFIX}"
         if path.is_file():
             return path
-    looked = ", ".join("the library" if folder == LIBRARY else str(folder) for folder in folders)
+    project = current_project()
+    places = [] if project is None else [str(project.path)]
+    places += ["the library" if folder == LIBRARY else str(folder) for folder in folders]
+    looked = ", ".join(places)
     raise UnknownPolicyError(
         f"no policy {text!r}: {nearest(text, policy_names())} (looked in {looked})"
     )
 
 
 def policy_names() -> list[str]:
-    """Every policy that can be named, sorted."""
-    return sorted({path.stem for folder in _folders() for path in _policies(folder)})
+    """Every policy that can be named, a project's tasks and routers over tasks included, sorted."""
+    project = current_project()
+    named = () if project is None else project.policies
+    return sorted({*named, *(path.stem for folder in _folders() for path in _policies(folder))})
+
+
+def is_path(reference: str | Path) -> bool:
+    """Whether it is the path of a policy file, and no name."""
+    text = str(reference)
+    return isinstance(reference, Path) or text.endswith(SUFFIX) or "/" in text or os.sep in text
 
 
 def _folders() -> list[Path]:
@@ -109,15 +156,3 @@ def _existing(path: Path) -> Path:
 
 def _policies(folder: Path) -> Iterator[Path]:
     return folder.glob(f"*{SUFFIX}") if folder.is_dir() else iter(())
-
-
-def _has_separator(text: str) -> bool:
-    return "/" in text or os.sep in text
-
-
-def _stamp(files: Sequence[Path]) -> Stamp | None:
-    try:
-        stats = [(path, path.stat()) for path in files]
-    except OSError:
-        return None
-    return tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stats)

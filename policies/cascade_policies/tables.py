@@ -1,4 +1,4 @@
-"""The shape of a policy file, and its strict reading.
+"""The shape of a policy file.
 
 A key that is absent stays `UNSET` here, so that every default has one home: `Policy` and `Tier`.
 """
@@ -6,22 +6,25 @@ A key that is absent stays `UNSET` here, so that every default has one home: `Po
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import date, time
 from math import isfinite
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert
+from msgspec import UNSET, Struct, UnsetType
 
-from cascade.errors import PolicyFileError, nearest
 from cascade_policies.document import Document, show_value
 from cascade_policies.lines import KeyPath
+from cascade_policies.strict import Guide, read
 
 NONE = "none"
 """What a file writes for None: TOML has no null."""
 
+UNKNOWN = "unknown"
+"""What a file writes for a price that nobody knows."""
+
 Number = float | Literal["none"]
-Delay = float | Annotated[str, Meta(pattern=r"^(none|p[0-9]{1,2}(\.[0-9]{1,3})?)$")]
+Delay = float | str  # `check_delays` sees to the text. No `msgspec.Meta`: processes crash as they
+# exit (msgspec issue 717) when a type with one is decoded
 
 
 class PriceTable(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -32,15 +35,23 @@ class PriceTable(Struct, forbid_unknown_fields=True, kw_only=True):
     cached_input: float | UnsetType = UNSET
 
 
+class ExampleTable(Struct, forbid_unknown_fields=True, kw_only=True):
+    """One of a tier's ``examples``: what is asked, and the answer to it."""
+
+    user: str
+    assistant: str
+
+
 class TierTable(Struct, forbid_unknown_fields=True, kw_only=True):
     """One ``[[tiers]]``. The keys are those of `cascade.Tier`, and files for the long ones."""
 
-    model: str | list[str]
+    model: str | list[str] | UnsetType = UNSET
     name: str | UnsetType = UNSET
     prompt: str | UnsetType = UNSET
     prompt_file: str | UnsetType = UNSET
     system: str | UnsetType = UNSET
     system_file: str | UnsetType = UNSET
+    examples: list[ExampleTable] | UnsetType = UNSET
     params: dict[str, Any] | UnsetType = UNSET
     verify: Any = UNSET
     threshold: Number | UnsetType = UNSET
@@ -56,34 +67,59 @@ class TierTable(Struct, forbid_unknown_fields=True, kw_only=True):
     constrain: bool | UnsetType = UNSET
     base_url: str | UnsetType = UNSET
     api_key: str | UnsetType = UNSET
-    price: PriceTable | UnsetType = UNSET
+    price: PriceTable | Literal["unknown"] | UnsetType = UNSET
     cancel_stops_billing: bool | UnsetType = UNSET
 
 
-class PolicyTable(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The whole file."""
+class EffortTable(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a caller's ``effort`` changes of the policy."""
 
-    tiers: list[TierTable]
-    name: str | UnsetType = UNSET
+    start: str | int | UnsetType = UNSET
+    start_after: Delay | list[Delay] | UnsetType = UNSET
+    prefer: Literal["cheapest", "fastest"] | UnsetType = UNSET
+    grace: Number | UnsetType = UNSET
+    deadline: Number | UnsetType = UNSET
+    exhausted: Literal["raise", "best"] | UnsetType = UNSET
+    max_cost: Number | UnsetType = UNSET
+
+
+class EffortsTable(Struct, forbid_unknown_fields=True, kw_only=True):
+    """``efforts``: a table for each effort that is not as usual."""
+
+    fast: EffortTable | UnsetType = UNSET
+    balanced: EffortTable | UnsetType = UNSET
+    best: EffortTable | UnsetType = UNSET
+
+
+class PolicyKeys(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a policy says wherever it is written: in a file of its own or as a task."""
+
     description: str = ""
     start_after: Delay | list[Delay] | UnsetType = UNSET
     prefer: Literal["cheapest", "fastest"] | UnsetType = UNSET
     grace: Number | UnsetType = UNSET
     deadline: Number | UnsetType = UNSET
     exhausted: Literal["raise", "best"] | UnsetType = UNSET
+    router: Any = UNSET
+    priority: Literal["critical", "normal", "background"] | UnsetType = UNSET
+    variables: list[str] | UnsetType = UNSET
+    efforts: EffortsTable | UnsetType = UNSET
     verifiers: dict[str, Any] = {}
 
 
-_TABLES: Mapping[str, type[Struct]] = {
-    "": PolicyTable,
-    "tiers": TierTable,
-    "price": PriceTable,
-}
+class PolicyTable(PolicyKeys, forbid_unknown_fields=True, kw_only=True):
+    """A whole policy file."""
+
+    tiers: list[TierTable]
+    name: str | UnsetType = UNSET
+
 
 _SECONDS = 'seconds, or "none"'
-_NEEDS = {
+_DOLLARS = "US dollars per million tokens"
+NEEDS = {
     "model": '"provider:model", or a list of them',
     "tiers": "one [[tiers]] table for each tier",
+    "examples": "a list of { user = …, assistant = … }",
     "params": "a table, like { temperature = 0 }",
     "threshold": "a number in [0, 1]",
     "timeout": _SECONDS,
@@ -96,45 +132,55 @@ _NEEDS = {
     "on_abstain": "'escalate' or 'accept'",
     "allow_truncated": "true or false",
     "constrain": "true or false",
-    "price": "a table, like { input = 0.25, output = 2.0 }",
+    "price": 'a table, like { input = 0.25, output = 2.0 }, or "unknown"',
     "cancel_stops_billing": "true or false",
-    "input": "US dollars per million tokens",
-    "output": "US dollars per million tokens",
-    "cached_input": "US dollars per million tokens",
+    "input": _DOLLARS,
+    "output": _DOLLARS,
+    "cached_input": _DOLLARS,
+    "start": "the name or the position of a tier",
     "start_after": 'seconds (0 is a race), "none" (a cascade), a quantile like "p95", '
     "or a list of these, one a tier",
     "prefer": "'cheapest' or 'fastest'",
     "grace": _SECONDS,
     "deadline": _SECONDS,
     "exhausted": "'raise' or 'best'",
+    "max_cost": 'US dollars a call, or "none"',
+    "priority": "'critical', 'normal' or 'background'",
+    "variables": "a list of names",
+    "efforts": "tables named 'fast', 'balanced' or 'best'",
+    "fast": "a table, like { start_after = 0 }",
+    "balanced": "a table, like { deadline = 5 }",
+    "best": 'a table, like { start = "large" }',
     "verifiers": "one [verifiers.NAME] table for each verifier",
 }
-_SECRET = frozenset({"api_key"})
-_PARAMS = frozenset({
+"""What each key takes, for messages and for the JSON Schema."""
+
+PARAMS = frozenset({
     "temperature", "max_tokens", "max_completion_tokens", "top_p", "top_k", "seed", "stop",
     "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs", "response_format",
     "reasoning_effort",
 })  # fmt: skip
+_DELAY = re.compile(r"none|p[0-9]{1,2}(\.[0-9]{1,3})?")
 _NONE_KEYS = frozenset({
     "threshold", "timeout", "verify_timeout", "replica_after", "start_after", "grace", "deadline",
+    "max_cost",
 })  # fmt: skip
 
-_WHERE = re.compile(r" - at `\$(.*)`$")
-_STEP = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]")
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
-_MISSING = re.compile(r"Object missing required field `(.*)`$", re.DOTALL)
+GUIDE = Guide(
+    NEEDS,
+    {PolicyTable: "the top of the file, before any table", TierTable: "a [[tiers]] table"},
+    PARAMS,
+    (TierTable,),
+)
 
 
 def read_tables(document: Document) -> PolicyTable:
-    """The document in its shape.
+    """The document as a policy file.
 
     Raises:
         PolicyFileError: a key is unknown or missing, or a value of the wrong type.
     """
-    try:
-        return convert(document.data, PolicyTable)
-    except ValidationError as error:
-        raise _placed(document, str(error)) from None
+    return read(document, PolicyTable, GUIDE)
 
 
 def given(table: Struct) -> dict[str, Any]:
@@ -166,44 +212,22 @@ def check_json(document: Document, path: KeyPath) -> None:
         raise document.error(path, f"{value} is no JSON value")
 
 
-def needs(document: Document, path: KeyPath) -> PolicyFileError:
-    """The error for a value that is not what its key takes."""
-    names = [key for key in path if isinstance(key, str)]
-    wanted = _NEEDS.get(names[-1], "text") if names else "tables"
-    value = document.get(path)
-    got = "another type" if _SECRET.intersection(names) else show_value(value)
-    return document.error(path, f"got {got}: needs {wanted}")
+def check_delays(document: Document, path: KeyPath) -> None:
+    """Refuse a text that is no delay in the table at ``path``.
+
+    Raises:
+        PolicyFileError: there is one.
+    """
+    for key in ("start_after", "replica_after"):
+        value = document.get((*path, key))
+        items = enumerate(value) if isinstance(value, list) else [(None, value)]
+        for index, item in items:
+            if isinstance(item, str) and not _DELAY.fullmatch(item):
+                place = (*path, key) if index is None else (*path, key, index)
+                raise document.error(place, f"got {show_value(item)}: needs {NEEDS[key]}")
 
 
 def _number(value: Any) -> Any:
     if isinstance(value, list):
         return [_number(item) for item in value]
     return None if value == NONE else value
-
-
-def _placed(document: Document, message: str) -> PolicyFileError:
-    """msgspec says what and where in one line of text; the user gets the key and its line."""
-    where = _WHERE.search(message)
-    what = message if where is None else message[: where.start()]
-    path: KeyPath = ()
-    if where is not None:
-        steps = _STEP.findall(where.group(1))
-        path = tuple(key if key else int(index) for key, index in steps)
-    if found := _UNKNOWN.match(what):
-        return document.error((*path, found.group(1)), _unknown(path, found.group(1)))
-    if found := _MISSING.match(what):
-        wanted = _NEEDS.get(found.group(1), "text")
-        return document.error((*path, found.group(1)), f"missing: give {wanted}")
-    return needs(document, path)
-
-
-def _unknown(path: KeyPath, key: str) -> str:
-    names = [key for key in path if isinstance(key, str)]
-    table = names[-1] if names else ""
-    if table == "tiers" and key in _PARAMS:
-        return f"unknown key: write it in the tier's params, as params = {{ {key} = … }}"
-    other = "" if table == "tiers" else "tiers"
-    if table != "price" and key in _TABLES[other].__struct_fields__:
-        home = "a [[tiers]] table" if other else "the top of the file, before any table"
-        return f"unknown key: it belongs in {home}"
-    return f"unknown key: {nearest(key, _TABLES[table].__struct_fields__)}"

@@ -111,7 +111,7 @@ def test_a_policy_or_an_error_with_a_place(data: dict[str, Any]) -> None:
     document = Document("p.toml", "", data, Path("/nonexistent"))
     found: PolicyFile | PolicyFileError
     try:
-        found = build(document, Path("p.toml"))
+        found = build(document, Path("p.toml")).file
     except PolicyFileError as error:
         found = error
     if isinstance(found, PolicyFileError):

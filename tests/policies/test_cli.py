@@ -378,8 +378,9 @@ def test_a_narrow_terminal_gets_whole_names(
 def test_the_documentation_has_every_variable_and_key() -> None:
     text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
     for name in (
-        "CASCADE_HOME", "CASCADE_OFFLINE", "CASCADE_POLICY_PATH", "CASCADE_DEBUG",
-        "CASCADE_LOCAL_LOG", "HF_ENDPOINT", "OPENAI_API_KEY", "OPENAI_BASE_URL",
+        "CASCADE_HOME", "CASCADE_OFFLINE", "CASCADE_POLICY_PATH", "CASCADE_CONFIG",
+        "CASCADE_LEDGER", "CASCADE_DEBUG", "CASCADE_LOCAL_LOG", "HF_ENDPOINT",
+        "OPENAI_API_KEY", "OPENAI_BASE_URL",
     ):  # fmt: skip
         assert f"| `{name}` |" in text
     for key in ("checked", "waited_s", "latency_s", "escalations", "downloads", "waste"):

@@ -107,11 +107,72 @@ def test_tables(run: Run) -> None:
 
 def test_calls_without_an_answer_are_counted(run: Run) -> None:
     Path("p.toml").write_text('[[tiers]]\nname="fail"\nmodel="function:bench_functions:fail"\n')
-    code, out, _ = run("bench", "p.toml", "--calls", "3", "--json")
-    assert code == 0
+    code, out, err = run("bench", "p.toml", "--calls", "3", "--json")
+    assert code == 5
+    assert err.endswith("cascade: no call has an accepted answer\n")
     (mode,) = json.loads(out)["modes"]
     assert (mode["mode"], mode["outcomes"]) == ("as-is", {"exhausted": 3})
     assert (mode["tiers"][0]["failed"], mode["tiers"][0]["escalation"]) == (3, 1.0)
+
+
+def test_why_calls_have_no_answer_is_told_with_how_often(run: Run, server: FaultyServer) -> None:
+    refusal = Reply("[b] no such key", status=401)
+    server.on("m", refusal, Reply("busy for 7 s", status=503), refusal, refusal)
+    file = paid(server)
+    Path(file).write_text(Path(file).read_text().replace("retries = 1", "retries = 0"))
+    code, out, err = run("bench", file, "--calls", "4", "--yes")
+    assert code == 5
+    assert err.endswith("cascade: no call has an accepted answer\n")
+    *_, head, most, least = out.splitlines()
+    assert head.split() == ["mode", "tier", "calls", "why", "not", "accepted"]
+    assert most.split()[:5] == ["as-is", "openai:m", "3", "failed:", "AuthenticationError:"]
+    assert "answered 401: [b] no such key" in most
+    assert "request req-" not in out
+    assert least.split()[:5] == ["as-is", "openai:m", "1", "failed:", "OverloadedError:"]
+
+
+def test_reasons_that_differ_in_figures_are_one(run: Run, server: FaultyServer) -> None:
+    server.on("m", *[Reply(f"try again in {n} s", status=500) for n in range(4)])
+    code, out, _ = run("bench", paid(server), "--calls", "2", "--yes", "--json")
+    assert code == 5
+    (mode,) = json.loads(out)["modes"]
+    (reason,) = mode["reasons"]
+    assert (reason["tier"], reason["outcome"], reason["calls"]) == ("openai:m", "failed", 2)
+    assert "answered 500: try again in 0 s" in reason["reason"]
+
+
+@pytest.mark.parametrize("exhausted", ["raise", "best"])
+def test_one_accepted_answer_is_enough_for_the_exit_code(run: Run, exhausted: str) -> None:
+    check = 'model = "function:bench_functions:short"\nverify = "bench_functions:whole"'
+    Path("p.toml").write_text(f'exhausted = "{exhausted}"\n[[tiers]]\n{check}\n')
+    Path("prompts.txt").write_text("no\n")
+    found = run("bench", "p.toml", "--prompts", "prompts.txt", "--calls", "2", "--json")
+    assert found.code == 3
+    (mode,) = json.loads(found.out)["modes"]
+    assert [(it["outcome"], it["calls"]) for it in mode["reasons"]] == [("rejected", 2)]
+    Path("prompts.txt").write_text("no\nyes\n")
+    found = run("bench", "p.toml", "--prompts", "prompts.txt", "--calls", "2", "--json")
+    assert found.code == 0
+    (mode,) = json.loads(found.out)["modes"]
+    assert [(it["outcome"], it["calls"]) for it in mode["reasons"]] == [("rejected", 1)]
+
+
+def test_what_the_budget_refused_is_told_apart(run: Run, server: FaultyServer) -> None:
+    server.on("m", Reply("yes"))
+    tier = Path(paid(server)).read_text().partition("[[tiers]]")[2]
+    Path("cascade.toml").write_text(f"[budget]\nper_call = 1e-9\n[[tasks.t.tiers]]{tier}")
+    code, out, _ = run("bench", "t", "--calls", "2", "--yes", "--json")
+    (mode,) = json.loads(out)["modes"]
+    assert (code, mode["outcomes"], server.count("m")) == (5, {"budget": 2}, 0)
+    assert "BudgetExceededError" in mode["reasons"][0]["reason"]
+
+
+def test_a_deadline_that_always_passes_has_its_exit_code(run: Run, server: FaultyServer) -> None:
+    server.on("m", Reply("late", hang="headers"))
+    code, out, _ = run("bench", paid(server), "--calls", "2", "--yes", "--set", "deadline=0.05")
+    assert code == 4
+    assert out.splitlines()[-1].split()[:3] == ["as-is", "openai:m", "2"]
+    assert out.endswith("cancelled: the call's deadline passed\n")
 
 
 def test_what_costs_money_is_asked_first(run: Run, server: FaultyServer) -> None:

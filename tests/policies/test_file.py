@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cascade import Answer, Policy, Price, Request, Tier
+from cascade.routing import Router
 from cascade_policies.file import PolicyFile, load_policy, load_policy_file
 from cascade_policies.search import find_policy_file
 from cascade_policies.tables import PolicyTable, TierTable
@@ -26,6 +27,11 @@ prefer = "cheapest"
 grace = 0.25
 deadline = 20
 exhausted = "best"
+priority = "critical"
+variables = ["tone"]
+efforts.fast = { start_after = 0, grace = "none" }
+efforts.best = { start = "openai:gpt-5", max_cost = 0.5 }
+router = { name = "heuristic", rules = [{ when = { min_words = 90 }, start = "openai:gpt-5" }] }
 
 [verifiers]
 sure = { use = "self_confidence", source = "logprob" }
@@ -34,7 +40,8 @@ sure = { use = "self_confidence", source = "logprob" }
 name = "small"
 model = ["openai:gpt-5-mini", "openai/gpt-5-nano"]
 prompt_file = "small.md"
-system = "Be brief."
+system = "Be {{tone}}."
+examples = [{ user = "2 + 2", assistant = "4" }]
 params = { temperature = 0, stop = ["a"], extra = { deep = [1, { b = true }] } }
 verify = "sure"
 threshold = 0.75
@@ -81,6 +88,12 @@ def test_every_key_reaches_the_policy(full: PolicyFile) -> None:
     assert policy.delays == (None, 0.5)
     assert (policy.prefer, policy.grace, policy.deadline) == ("cheapest", 0.25, 20)
     assert policy.exhausted == "best"
+    assert (policy.priority, policy.variables) == ("critical", ["tone"])
+    assert policy.efforts == {
+        "fast": {"start_after": 0, "grace": None},
+        "best": {"start": "openai:gpt-5", "max_cost": 0.5},
+    }
+    assert isinstance(policy.router, Router)
     assert [tier.name for tier in policy.tiers] == ["small", "openai:gpt-5"]
 
 
@@ -91,7 +104,8 @@ def test_every_key_reaches_the_tier(full: PolicyFile) -> None:
         "verify": None,
         "name": "small",
         "prompt": "Please: {{prompt}} ü",
-        "system": "Be brief.",
+        "system": "Be {{tone}}.",
+        "examples": (("2 + 2", "4"),),
         "params": {"temperature": 0, "stop": ["a"], "extra": {"deep": [1, {"b": True}]}},
         "threshold": 0.75,
         "timeout": 5,

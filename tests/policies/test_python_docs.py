@@ -48,7 +48,7 @@ def test_every_field_is_there(kind: type) -> None:
 
 @pytest.mark.anyio
 async def test_every_key_of_an_event_is_there(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="cascade")
+    caplog.set_level(logging.DEBUG, logger="cascade")
     async with Engine() as engine:
         await engine.run(Policy("p", [Tier(ScriptedModel("x"))]), "hello")
     rows = {row.split("`")[1].split("_")[0]: row for row in TEXT.splitlines() if "| `casc" in row}

@@ -247,12 +247,14 @@ async def test_sizes_are_bounded(
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_redirects_are_not_followed(server: FaultyServer, openai: Make, status: int) -> None:
-    target = "https://elsewhere.example/v1?key=secret"
-    server.on("m", Reply(raw=b"", status=status, headers={"Location": target}))
-    found = await failure(openai(api_key="sk-abc"))
-    assert type(found) is errors.APIResponseError
-    assert f"redirects ({status}) to https://elsewhere.example, which is not" in found.message
-    assert not found.retryable
+    for target in ("https://elsewhere.example/v1?key=secret", "https://me:pw@elsewhere.example/"):
+        server.on("m", Reply(raw=b"", status=status, headers={"Location": target}))
+        found = await failure(openai(api_key="sk-abc"))
+        assert type(found) is errors.APIResponseError
+        assert f"redirects ({status}) to https://elsewhere.example, which is not" in found.message
+        assert not found.retryable
+    server.on("m", Reply(raw=b"", status=status, headers={"Location": "http://[nowhere"}))
+    assert "to what is no address, which is not" in (await failure(openai())).message
     server.on("m", Reply(raw=b"", status=204, chunked=False))
     assert "answered 204, which is no answer" in (await failure(openai())).message
 
@@ -319,7 +321,7 @@ async def test_no_error_shows_the_key(server: FaultyServer, openai: Make, status
     provider = openai(api_key=key)
     found = await failure(provider)
     assert server.requests[0].headers["authorization"] == f"Bearer {key}"
-    assert "bad key [redacted], [redacted], [redacted] and more" in found.message
+    assert "bad key [redacted], [redacted], Bearer [redacted] and more" in found.message
     for shown in (str(found), repr(found), repr(vars(found)), repr(provider), repr(vars(provider))):
         assert key not in shown
         assert "abcdef" not in shown

@@ -10,18 +10,27 @@ from typing import Any, assert_never, assert_type
 from cascade import (
     Answer,
     Attempt,
+    Budget,
     Call,
+    CallRecord,
     Cost,
     Engine,
+    Entry,
     EventStream,
     Finished,
+    Limits,
     Message,
+    ModelSpec,
+    Observer,
     Policy,
     Price,
     Provider,
+    RateLimits,
     Request,
     Result,
     RetryBudget,
+    Route,
+    Router,
     StreamEvent,
     TextReleased,
     TextRetracted,
@@ -40,12 +49,38 @@ from cascade import (
     provider,
 )
 from cascade.policies import (
+    BudgetSettings,
+    DriftWatch,
+    Heuristic,
+    Learned,
+    LedgerBudget,
+    LedgerDriftWatch,
+    Llm,
+    Metrics,
+    OpenTelemetry,
     PolicyFile,
+    Project,
+    SqliteLedger,
+    Step,
+    Task,
+    TaskBudget,
+    current_project,
     find_policy,
     find_policy_file,
+    find_project,
+    find_router,
+    fit_router,
+    load_latencies,
     load_policy,
     load_policy_file,
+    load_project,
+    make_router,
     policy_names,
+    project_settings,
+    reload_project,
+    router,
+    router_names,
+    save_latencies,
 )
 from cascade.verifiers import JsonSchema, Judge, OneOf, SelfConfidence, Sql, verifier
 
@@ -128,6 +163,29 @@ async def calls(messages: Sequence[Message]) -> None:
         assert_type(await engine.run(policy, "prompt", prefer="fastest"), Result)
 
 
+spec = ModelSpec("openai:a", price=Price(input=1, output=2), limits=Limits(concurrency=4))
+Tier(spec, fallbacks=[ModelSpec("anthropic:b", context_window=200_000), "openai:c"])
+
+
+class Seen:
+    def call_finished(self, record: CallRecord, /) -> None:
+        assert_type(record.latency, float)
+
+
+async def by_length(request: Request) -> Route | str | None:
+    return "both" if len(request.text) > 400 else None
+
+
+async def accounting(budget: Budget, router: Router) -> None:
+    observer: Observer = Seen()
+    async with Engine(budget=budget, observers=[observer]) as engine:
+        result = await engine.run(policy, "prompt", effort="fast", max_cost=0.01)
+        assert_type(result.route, Route | None)
+        entry = Entry("support", by_length, {"extract": "extract", "other": policy})
+        assert_type(await engine.run(entry, "prompt", effort="best"), Result)
+    Policy("routed", [Tier("openai:a"), Tier("openai:b")], router=router, priority="critical")
+
+
 async def streams(engine: Engine) -> None:
     async with cascade_stream(policy, "prompt", release="verified-prefix", deadline=3.0) as events:
         assert_type(events, EventStream)
@@ -160,6 +218,7 @@ def what_comes_back(result: Result) -> None:
         assert_type(attempt.time_to_first_token, float | None)
     if result.answer.usage is not None:
         assert_type(result.answer.usage.input_tokens, int | None)
+    assert_type(result.answer.rate_limits, RateLimits | None)
     for token in result.answer.logprobs or ():
         assert_type(token, TokenLogprob)
     for tool_call in result.answer.tool_calls:
@@ -171,3 +230,67 @@ assert_type(load_policy(Path("p.toml"), overrides=["deadline=5"]), Policy)
 assert_type(find_policy_file("extract"), PolicyFile)
 assert_type(load_policy_file("p.toml"), PolicyFile)
 names: Sequence[str] = policy_names()
+
+
+project = load_project("cascade.toml", overrides=["models.small.timeout=5"])
+assert_type(project, Project)
+assert_type(project.tasks["narrative"], Task)
+assert_type(project.with_model("narrative", "large", by="alice"), Policy)
+assert_type(current_project(), Project | None)
+assert_type(reload_project(), Project | None)
+assert_type(find_project(Path.cwd()), Path | None)
+
+
+async def of_a_project() -> None:
+    async with Engine(project="cascade.toml") as engine:
+        assert_type(await engine.run("narrative", "prompt", effort="fast"), Result)
+        engine.reload()
+    async with Engine(**project_settings()) as engine:
+        await engine.run(project.policies["narrative"], "prompt")
+
+
+limits = BudgetSettings(
+    day=20.0,
+    tasks={"narrative": TaskBudget(per_call=0.01, allow=["hedges"])},
+    steps=[Step(above=0.2, hedges=False, start="lower"), Step(above=0.0, only="cheapest")],
+)
+money: Budget = LedgerBudget(limits, path=".cascade/ledger.db")
+written = SqliteLedger(".cascade/ledger.db", prompt="hash", answer="none", redact=str.upper)
+figures = Metrics()
+drift: Sequence[Observer] = [DriftWatch(), LedgerDriftWatch(written.path), OpenTelemetry()]
+engine_of_all = Engine(budget=money, observers=[written, figures, *drift])
+assert_type(figures.text(), str)
+assert_type(written.flush(), bool)
+save_latencies(written.path, engine_of_all.latencies())
+engine_of_all.learn(load_latencies(written.path))
+
+
+@router("typing-by-length")
+def routed(request: Request, choices: Sequence[str], *, most: int = 400) -> str | None:
+    return choices[-1] if len(request.text) > most else None
+
+
+@router("typing-own")
+class OwnRouter:
+    def route(self, request: Request, choices: Sequence[str], /) -> Route:
+        return Route(choices[0], label="easy")
+
+
+rules = Heuristic([{"when": {"min_words": 40}, "start": "large"}])
+fitted, quality = fit_router([("easy?", {"small": True, "large": True})], ["small", "large"])
+assert_type(fitted, Learned)
+assert_type(quality["small"].auroc, float | None)
+routers: Sequence[Router] = [
+    rules,
+    Llm(spec, {"easy": "small", "hard": "large"}),
+    fitted,
+    OwnRouter(),
+    make_router("typing-by-length", {"most": 100}),
+]
+Policy(
+    "routed",
+    [Tier("openai:small", name="small"), Tier("openai:large", name="large")],
+    router=routed,
+)
+assert_type(router_names(), list[str])
+assert_type(find_router("heuristic"), Any)

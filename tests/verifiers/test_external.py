@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Awaitable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -213,12 +213,20 @@ def test_a_representation_has_no_arguments() -> None:
 
 
 class Server:
-    """Answers every request with the same bytes, and keeps what it was sent."""
+    """Answers every request with the same bytes, and keeps what it was sent.
 
-    def __init__(self, reply: bytes, *, status: str = "200 OK", headers: str = "") -> None:
+    With ``keep`` a connection may be used again.
+    """
+
+    def __init__(
+        self, reply: bytes, *, status: str = "200 OK", headers: str = "", keep: bool = False
+    ) -> None:
         length = f"Content-Length: {len(reply)}\r\n"
         self.reply = f"HTTP/1.1 {status}\r\n{length}{headers}\r\n".encode() + reply
+        self.keep = keep
         self.heard: list[bytes] = []
+        self.connections = 0
+        self.left = anyio.Event()
         self.url = ""
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
@@ -230,15 +238,24 @@ class Server:
             await listener.serve(self.handle)
 
     async def handle(self, stream: anyio.abc.SocketStream) -> None:
+        self.connections += 1
         async with stream:
-            heard = b""
-            while b"\r\n\r\n" not in heard or not heard.rstrip().endswith(b"}"):
-                heard += await stream.receive()
-            self.heard.append(heard)
-            if self.reply.endswith(b"hang"):
-                await anyio.sleep_forever()
-            with suppress(anyio.BrokenResourceError):  # the client has read enough
-                await stream.send(self.reply)
+            with suppress(anyio.BrokenResourceError, anyio.EndOfStream):  # it was left
+                await self.answer(stream)
+                while self.keep:
+                    await self.answer(stream)
+
+    async def answer(self, stream: anyio.abc.SocketStream) -> None:
+        heard = b""
+        while b"\r\n\r\n" not in heard or not heard.rstrip().endswith(b"}"):
+            heard += await stream.receive()
+        self.heard.append(heard)
+        if self.reply.endswith(b"hang"):
+            with suppress(anyio.BrokenResourceError, anyio.EndOfStream):
+                await stream.receive()
+            self.left.set()
+            return
+        await stream.send(self.reply)
 
 
 async def serve(server: Server, **options: Any) -> Verdict:
@@ -287,17 +304,51 @@ async def test_an_endpoint_that_is_not_there(monkeypatch: pytest.MonkeyPatch) ->
     assert "s3cret" not in verdict.reason
 
 
-async def test_inside_a_call_the_engine_s_client_is_used() -> None:
+@pytest.mark.parametrize("client", ["httpx", "aiohttp"])
+async def test_inside_a_call_the_engine_s_connections_are_used(
+    client: str, anyio_backend_name: str
+) -> None:
+    if (client, anyio_backend_name) == ("aiohttp", "trio"):
+        pytest.skip("aiohttp needs asyncio")
+    server = Server(b'{"outcome": "accepted"}', keep=True)
+    async with anyio.create_task_group() as tasks, Engine(http=client) as engine:
+        await tasks.start(server.run)
+        async with aclosing(await engine.transport.route(server.url, {})(b"{}")) as reply:
+            while await reply.read():
+                pass
+        token = current_check.set(Check(engine))
+        try:
+            for _ in range(2):
+                assert (await ask(Http(server.url))).accepted
+        finally:
+            current_check.reset(token)
+        assert len(server.heard) == 3
+        assert server.connections == 1
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_header_given_takes_the_place_of_ours() -> None:
     server = Server(b'{"outcome": "accepted"}')
+    verdict = await serve(server, headers={"Content-Type": "application/vnd.check+json"})
+    assert verdict.accepted
+    head = server.heard[0].partition(b"\r\n\r\n")[0].lower()
+    assert head.count(b"content-type: ") == 1
+    assert b"content-type: application/vnd.check+json" in head
+    assert b"accept-encoding: identity" in head
+
+
+async def test_an_endpoint_that_is_given_up_is_left() -> None:
+    server = Server(b"hang")
     async with anyio.create_task_group() as tasks, Engine() as engine:
         await tasks.start(server.run)
         token = current_check.set(Check(engine))
         try:
-            used = engine.http
-            assert (await ask(Http(server.url))).accepted
+            verdict = await ask(Http(server.url, timeout=0.3))
         finally:
             current_check.reset(token)
-        assert not used.is_closed
+        assert verdict.code == "check.timeout"
+        with anyio.fail_after(5):
+            await server.left.wait()
         tasks.cancel_scope.cancel()
 
 

@@ -12,6 +12,7 @@ import pytest
 from cascade.context import Check, current_check
 from cascade.cost import FREE, Cost
 from cascade.errors import ConfigError, RateLimitError
+from cascade.model import ModelSpec
 from cascade.types import Answer, Request
 from cascade.verdict import Verdict
 from cascade_verifiers.judge import Judge
@@ -30,7 +31,7 @@ class Model:
         self.asked: list[Request] = []
 
     async def complete(
-        self, model: Any, request: Request, *, spent: list[Cost]
+        self, model: Any, request: Request, *, spent: list[Cost], purse: None
     ) -> tuple[Answer, Cost]:
         self.asked.append(request)
         try:
@@ -181,6 +182,8 @@ async def test_with_threshold_keeps_everything_else() -> None:
         ({"model": None, "judges": ["a:b"]}, "^judges=.*two models or more"),
         ({"model": None, "judges": "a:b"}, "^judges=.*two models or more"),
         ({"model": None, "judges": ["a:b", "a:b"]}, "a:b is in it twice"),
+        ({"model": None, "judges": ["a:b", ModelSpec("a:b")]}, "a:b is in it twice"),
+        ({"model": ModelSpec("no-provider")}, "provider:model"),
         ({"model": None, "judges": ["a:b", 3]}, "^judges=3"),
         ({"model": None, "judges": ["a:b", "c:d"], "quorum": 3}, "^quorum=3: needs .* 1 to 2"),
         ({"model": None, "judges": ["a:b", "c:d"], "quorum": 0}, "^quorum=0"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade import Engine, Policy, Tier
+from cascade import Engine, Limits, ModelSpec, Policy, Price, Tier
 from cascade.context import Check, current_check
 from cascade.cost import FREE, Cost
 from cascade.errors import RateLimitError
@@ -206,7 +206,7 @@ async def test_what_all_judges_cost_is_in_the_attempt() -> None:
             self.calls = 0
 
         async def complete(
-            self, model: str, request: Request, *, spent: list[Cost]
+            self, model: str, request: Request, *, spent: list[Cost], purse: None
         ) -> tuple[Answer, Cost]:
             self.calls += 1
             spent.append(Cost(0.001, 0.002))
@@ -233,7 +233,7 @@ async def test_a_failed_question_is_put_again() -> None:
     assert len(judge.calls) == 2
 
 
-@pytest.mark.parametrize("kind", ["name", "provider", "function", "dated"])
+@pytest.mark.parametrize("kind", ["name", "provider", "function", "spec", "function spec", "dated"])
 async def test_a_model_does_not_judge_itself(kind: str) -> None:
     made = script("maker", "Paris", marks(9))
     script("scripted:maker", marks(9))
@@ -245,6 +245,8 @@ async def test_a_model_does_not_judge_itself(kind: str) -> None:
         "name": ("scripted:maker", "scripted/maker"),
         "provider": (made, made),
         "function": (function, function),
+        "spec": ("scripted:maker", ModelSpec("scripted/maker", limits=Limits(concurrency=2))),
+        "function spec": (function, ModelSpec(function)),
         # The provider tells the name that stands behind an alias.
         "dated": ("scripted:maker", "scripted:scripted:maker"),
     }
@@ -260,6 +262,15 @@ async def test_a_model_does_not_judge_itself(kind: str) -> None:
             maker = judge = made
         result = await run(Judge(judge, RUBRIC, allow_same=True), model=maker)
         assert result.text == "Paris"
+
+
+async def test_judges_may_have_settings_of_their_own() -> None:
+    script("dear", *[Scripted(text=marks(9), usage=Usage(100, 100))] * 2)
+    dear = ModelSpec("scripted:dear", price=Price(input=1, output=2))
+    result = await run(Judge(dear, RUBRIC))
+    assert (result.text, result.attempts[0].verdict.cost.low) == ("Paris", 300e-6)
+    judges = [dear, ModelSpec(ScriptedModel(marks(8)))]
+    assert (await first(Judge(judges=judges, rubric=RUBRIC))).score == 0.8
 
 
 async def test_on_a_panel_only_the_maker_keeps_out() -> None:

@@ -26,6 +26,7 @@ import pytest
 
 from cascade.context import Check, current_check
 from cascade.cost import FREE, Cost
+from cascade.transport import make_transport
 from cascade.types import Answer, Request, TokenLogprob
 from cascade.verdict import Verdict
 from cascade_verifiers import features
@@ -162,10 +163,10 @@ class Engine:
         self.says = says
         body = says[:MAX_BYTES].encode(errors="replace")
         reply = httpx2.MockTransport(lambda _: httpx2.Response(200, content=body))
-        self.http = httpx2.AsyncClient(transport=reply)
+        self.transport = make_transport(httpx2.AsyncClient(transport=reply))
 
     async def complete(
-        self, model: Any, request: Request, *, spent: list[Cost]
+        self, model: Any, request: Request, *, spent: list[Cost], **_: Any
     ) -> tuple[Answer, Cost]:
         return Answer(self.says), FREE
 

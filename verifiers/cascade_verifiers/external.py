@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from sys import float_info
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 from anyio import to_thread
@@ -28,7 +28,7 @@ INLINE_CHARS = 50_000
 
 class _Reply(msgspec.Struct, forbid_unknown_fields=True):
     outcome: Literal["accepted", "rejected", "abstained"]
-    score: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    score: float | None = None  # no `msgspec.Meta`: processes crash as they end (its issue 717)
     reason: str = ""
     code: str = ""
     repairable: bool = False
@@ -78,6 +78,9 @@ def decode(reply: bytes, who: str) -> Verdict:
         read = msgspec.json.decode(reply, type=_Reply)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         reason = f"{who} did not answer with a verdict: {error}" if reply else f"{who} said nothing"
+        return Verdict.abstain(reason[:300], code="external.unreadable")
+    if read.score is not None and not 0 <= read.score <= 1:
+        reason = f"{who} did not answer with a verdict: score {read.score!r} is not in [0, 1]"
         return Verdict.abstain(reason[:300], code="external.unreadable")
     match read.outcome:
         case "accepted":

@@ -90,7 +90,7 @@ def features(request: Request, answer: Answer, *, logprobs: bool) -> list[float]
         if found is None:
             return None
         shown = found
-    return [*_numbers(request, answer, text), *shown, *_grams(text)]
+    return [*_numbers(request, answer, text), *shown, *grams(text)]
 
 
 def _numbers(request: Request, answer: Answer, text: str) -> list[float]:
@@ -160,7 +160,8 @@ def _logprob_numbers(answer: Answer) -> list[float] | None:
     ]
 
 
-def _grams(text: str) -> Sequence[float]:
+def grams(text: str) -> Sequence[float]:
+    """The text's character n-grams, hashed into `BUCKETS`: the same numbers on any machine."""
     counts = [0] * BUCKETS
     data = text.lower().encode(errors="replace")
     for start in range(len(data) - _GRAM + 1):

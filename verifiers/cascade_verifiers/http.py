@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Any
+from contextlib import aclosing
+from typing import Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import anyio
 
 from cascade.context import current_check
 from cascade.errors import ConfigError, MissingAPIKeyError
+from cascade.transport import Response, Transport, make_transport
 from cascade.types import Answer, Request
 from cascade.verdict import Verdict
 from cascade.verify import CostClass
@@ -30,14 +32,20 @@ _SECRET_NAME = re.compile("key|token|secret|passw|sig", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 # A scheme may stand before it: "Bearer env:TOKEN".
 _REFERENCE = re.compile(r"((?:[A-Za-z]+ )?)(?:env:|os\.environ/)(\w+)")
+_HEADERS: Final = {
+    "content-type": "application/json",
+    "accept": "application/json",
+    # A compressed reply could be a thousand times as long as what is counted here.
+    "accept-encoding": "identity",
+}
 
 
 class Http(Composable):
     """Sends the request and the answer to an endpoint that replies with the verdict, all JSON.
 
-    It uses the HTTP client of the engine that runs the call, and one of its own outside a call. An
-    endpoint that cannot be reached, has a status other than 200, redirects, takes too long or
-    replies something else, abstains. See the docs for the JSON.
+    It is asked over the connections of the engine that runs the call, and outside a call over one
+    of its own. An endpoint that cannot be reached, has a status other than 200, redirects, takes
+    too long or replies something else, abstains. See the docs for the JSON.
 
     Args:
         url: where to POST to.
@@ -66,7 +74,9 @@ class Http(Composable):
         if not isinstance(given, Mapping):
             # What it is instead is not shown: there may be a secret in it.
             raise ConfigError("headers: needs a table of names and values")
-        self._headers = {name: _header(name, value) for name, value in given.items()}
+        own = {name: _header(name, value) for name, value in given.items()}
+        named = {name.lower() for name in own}
+        self._headers = {name: _HEADERS[name] for name in _HEADERS if name not in named} | own
         check_cost_class(cost_class)
         check_limits(timeout=timeout, max_bytes=max_bytes)
         self.timeout = timeout
@@ -83,34 +93,22 @@ class Http(Composable):
             sent = await encode(request, answer)
             try:
                 if check is not None:
-                    return await self._post(check.engine.http, sent)
-                from cascade.providers.http import make_client
-
-                async with make_client() as client:
-                    return await self._post(client, sent)
-            except Exception as error:  # noqa: BLE001  # the client is anyone's, so are its errors
+                    return await self._post(check.engine.transport, sent)
+                async with aclosing(make_transport()) as transport:
+                    return await self._post(transport, sent)
+            except Exception as error:  # noqa: BLE001  # the transport is anyone's, so are its errors
                 # Only its name: a message may quote what was sent.
                 reason = f"{self._who} could not be asked: {type(error).__name__}"
                 return Verdict.abstain(reason, code="external.failed")
         reason = f"{self._who} took longer than {self.timeout:g} s"
         return Verdict.abstain(reason, code="check.timeout")
 
-    async def _post(self, client: Any, sent: bytes) -> Verdict:
-        headers = {
-            "content-type": "application/json",
-            "accept": "application/json",
-            # A compressed reply could be a thousand times as long as what is counted here.
-            "accept-encoding": "identity",
-            **self._headers,
-        }
-        posted = client.stream(
-            "POST", self.url, content=sent, headers=headers, follow_redirects=False
-        )
-        async with posted as reply:
-            if reply.status_code != 200:
-                reason = f"{self._who} answered with status {reply.status_code}"
+    async def _post(self, transport: Transport, sent: bytes) -> Verdict:
+        async with aclosing(await transport.route(self.url, self._headers)(sent)) as reply:
+            if reply.status != 200:
+                reason = f"{self._who} answered with status {reply.status}"
                 return Verdict.abstain(reason, code="external.failed")
-            if reply.headers.get("content-encoding", "identity").lower() != "identity":
+            if (reply.headers.get("content-encoding") or "identity").lower() != "identity":
                 reason = f"{self._who} answered compressed, though asked not to"
                 return Verdict.abstain(reason, code="external.unreadable")
             body = await _read(reply, self.max_bytes)
@@ -123,19 +121,13 @@ class Http(Composable):
         return f"Http({self.url!r})"
 
 
-async def _read(reply: Any, most: int) -> bytes | None:
+async def _read(reply: Response, most: int) -> bytes | None:
     """The body; None when it is longer than ``most``."""
-    from cascade.providers._body import Body
-
-    body = Body(reply)
     read = bytearray()
-    try:
-        async for piece in body:
-            read += piece
-            if len(read) > most:
-                return None
-    finally:
-        await body.aclose()
+    while piece := await reply.read():
+        read += piece
+        if len(read) > most:
+            return None
     return bytes(read)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast, is_typeddict
 
 from cascade.errors import ConfigError
-from cascade_verifiers.registry import import_object
+from cascade_verifiers.making import import_object
 
 _OBJECT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 

@@ -59,7 +59,7 @@ class Judge(Panel):
     judge once in a check.
 
     Args:
-        model: ``"provider:model"``, a function or a `Provider`.
+        model: ``"provider:model"``, a function, a `Provider` or a `ModelSpec`.
         rubric: what a good answer is, in your words.
         judges: several models instead of one. They are asked at once.
         quorum: how many of them must accept; by default, more than half.

@@ -103,7 +103,7 @@ class Language(Composable):
 
     def verify(self, request: Request, answer: Answer, /) -> Verdict:
         """The verdict; an abstention where the answer is too short to tell."""
-        text = _prose(answer.text[:_READ]).casefold().replace("\u2019", "'")
+        text = _folded(answer.text)
         script = _script(text)
         if script is None:
             return _unclear()
@@ -130,6 +130,23 @@ class Language(Composable):
 
     def __repr__(self) -> str:
         return f"Language({self.code!r})"
+
+
+def detect(text: str) -> str | None:
+    """The language that a text is clearly in, of `LANGUAGES`, or None.
+
+    Fenced code does not count. Of a long text the first 20,000 characters are read.
+    """
+    prose = _folded(text)
+    script = _script(prose)
+    if script is None:
+        return None
+    only = [code for code, its in _ONLY.items() if its == script]
+    return only[0] if only else _most(_hits(prose, script))
+
+
+def _folded(text: str) -> str:
+    return _prose(text[:_READ]).casefold().replace("\u2019", "'")
 
 
 def _unclear() -> Verdict:

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping
 from copy import copy
 from pathlib import Path
 from typing import Any
 
 from anyio import to_thread
 
-from cascade.errors import ConfigError, nearest
+from cascade.errors import ConfigError
 from cascade.types import Answer, Prompt, Request
 from cascade.verdict import Verdict
 from cascade.verify import CostClass
 from cascade_verifiers import features
 from cascade_verifiers.algebra import Composable
+from cascade_verifiers.fitted import (
+    Embed,
+    check_embedding,
+    check_features,
+    check_keys,
+    check_weights,
+    embedded,
+    embedding_size,
+    read_model,
+    write_model,
+)
 from cascade_verifiers.platt import logistic
 
-Embed = Callable[[str], Sequence[float]]
 Row = tuple[Prompt, Answer | str, bool]
 
 VERSION = 1
@@ -56,21 +65,8 @@ class Learned(Composable):
         self.threshold = _threshold(threshold)
         self.embed = embed
         self._logprobs: bool = self._model["logprobs"]
-        self._size = 0
-        embedding = self._model["embedding"]
-        if embedding is None:
-            if embed is not None:
-                raise ConfigError("embed: does nothing, as the model was fitted without embeddings")
-        else:
-            if embed is None:
-                name = embedding["name"]
-                raise ConfigError(f"embed: is missing; the model was fitted with {name!r}")
-            if embedding_name(embed) != embedding["name"]:
-                raise ConfigError(
-                    f"embed: is {embedding_name(embed)!r}; the model was fitted with "
-                    f"{embedding['name']!r}"
-                )
-            self._size = embedding["size"]
+        self._size = embedding_size(self._model["embedding"])
+        check_embedding(self._model["embedding"], embed)
         if self._logprobs:
             self.prepare = _with_logprobs
 
@@ -83,10 +79,7 @@ class Learned(Composable):
         Raises:
             ConfigError: the file cannot be read, is no JSON, or its model does not fit.
         """
-        try:
-            model = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise ConfigError(f"{path}: cannot be read: {error}") from error
+        model = read_model(path)
         try:
             return cls(model, threshold=threshold, embed=embed)
         except ConfigError as error:
@@ -94,7 +87,7 @@ class Learned(Composable):
 
     def save(self, path: str | Path) -> None:
         """Write the fitted numbers as JSON."""
-        Path(path).write_text(json.dumps(self.to_dict()) + "\n", encoding="utf-8")
+        write_model(path, self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """The fitted numbers, with the features' version and the hash of the training data."""
@@ -135,31 +128,12 @@ class Learned(Composable):
         if numbers is None:
             return None
         if self.embed is not None:
-            numbers += embedded(self.embed, answer, self._size)
+            numbers += embedded(self.embed, answer.text[: features.MAX_CHARS], self._size)
         weights = self._model["weights"]
         return logistic(math.fsum(map(float.__mul__, weights, numbers)) + self._model["bias"])
 
     def __repr__(self) -> str:
         return f"Learned(rows={self._model['rows']}, threshold={self.threshold:.3g})"
-
-
-def embedding_name(embed: Embed) -> str:
-    """What to call an embedding, so that a model is not used with another one."""
-    return str(getattr(embed, "name", None) or getattr(embed, "__name__", type(embed).__name__))
-
-
-def embedded(embed: Embed, answer: Answer, size: int | None) -> list[float]:
-    """The answer's embedding as floats.
-
-    Raises:
-        ValueError: it is not of this size, or not finite.
-    """
-    numbers = [float(number) for number in embed(answer.text[: features.MAX_CHARS])]
-    if size is not None and len(numbers) != size:
-        raise ValueError(f"an embedding of {len(numbers)} numbers, where {size} were trained on")
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError("the embedding has a number that is not finite")
-    return numbers
 
 
 def fit_learned(
@@ -205,43 +179,14 @@ def _threshold(threshold: float) -> float:
 
 
 def _checked(model: object) -> dict[str, Any]:
-    if not isinstance(model, Mapping) or model.get("kind") != "learned":
-        raise ConfigError("model: is none of fit_learned(); in a policy file, give model_file")
-    for key in model:
-        if key not in _KEYS:
-            raise ConfigError(f"model: {key}: {nearest(str(key), _KEYS)}")
-    for key in _KEYS:
-        if key not in model:
-            raise ConfigError(f"model: {key}: is missing")
-    if model["version"] != VERSION:
-        raise ConfigError(f"model: version={model['version']!r}: this release reads {VERSION}")
-    logprobs, embedding, weights = model["logprobs"], model["embedding"], model["weights"]
+    model = check_keys(model, _KEYS, kind="learned", version=VERSION, maker="fit_learned()")
+    logprobs = model["logprobs"]
     if not isinstance(logprobs, bool):
         raise ConfigError(f"model: logprobs={logprobs!r}: needs true or false")
     expected = {"version": features.VERSION, "hash": features.names_hash(logprobs=logprobs)}
-    if model["features"] != expected:
-        raise ConfigError(
-            f"model: was fitted with other features ({model['features']}) than this release has "
-            f"({expected}): fit it again"
-        )
-    size = len(features.names(logprobs=logprobs)) + _embedding_size(embedding)
-    if not isinstance(weights, list | tuple) or len(weights) != size:
-        raise ConfigError(f"model: weights: needs {size} numbers")
-    for number in (*weights, model["bias"]):
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            raise ConfigError(f"model: weights, bias: {number!r} is no number")
-        if not abs(number) < 1e100:
-            raise ConfigError(f"model: weights, bias: {number!r} is out of bounds")
+    check_features(model["features"], expected)
+    size = len(features.names(logprobs=logprobs)) + embedding_size(model["embedding"])
+    weights, bias = check_weights(model["weights"], size, model["bias"])
     if type(model["rows"]) is not int or not isinstance(model["data"], str):
         raise ConfigError("model: rows needs a number, data the hash of the training data")
-    return {**model, "weights": [float(number) for number in weights], "bias": float(model["bias"])}
-
-
-def _embedding_size(embedding: object) -> int:
-    if embedding is None:
-        return 0
-    if isinstance(embedding, Mapping) and embedding.keys() == {"name", "size"}:
-        size = embedding["size"]
-        if isinstance(embedding["name"], str) and type(size) is int and size > 0:
-            return size
-    raise ConfigError("model: embedding: needs null, or a name and a size")
+    return {**model, "weights": weights, "bias": bias}

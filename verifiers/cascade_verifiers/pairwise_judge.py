@@ -62,7 +62,7 @@ class PairwiseJudge(Panel):
     the answer is better, 0.5 for a tie and 0 when it is worse.
 
     Args:
-        model: ``"provider:model"``, a function or a `Provider`.
+        model: ``"provider:model"``, a function, a `Provider` or a `ModelSpec`.
         rubric: what makes an answer better, in your words.
         baseline: the answer to compare with: text, or a function of the request that gives it, or
             None where it has none (the judge then abstains).

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from cascade.context import call_model_once, current_check, spending
 from cascade.cost import total
 from cascade.errors import ConfigError, ProviderError
+from cascade.model import ModelSpec
 from cascade.policy import Model
 from cascade.provider import split_model
 from cascade.types import Answer, Request
@@ -21,7 +22,7 @@ from cascade_verifiers.algebra import Composable
 from cascade_verifiers.fencing import shown
 
 if TYPE_CHECKING:
-    from cascade.bind import Target
+    from cascade.targets import Target
 
 MAX_CHARS = 100_000
 
@@ -182,13 +183,20 @@ def _models(model: Model | None, judges: Sequence[Model] | None) -> tuple[Model,
         models = tuple(judges)
     key = "model" if judges is None else "judges"
     for index, one in enumerate(models):
-        if not one or not (isinstance(one, str) or callable(one) or hasattr(one, "complete")):
+        known = isinstance(one, str | ModelSpec) or callable(one) or hasattr(one, "complete")
+        if not one or not known:
             raise ConfigError(f"{key}={one!r}: give 'provider:model', a function or a Provider")
-        if isinstance(one, str):
-            split_model(one)
-        if any(one is other or one == other for other in models[:index]):
+        bare, _ = _identity(one)
+        if isinstance(bare, str):
+            split_model(bare)
+        if any(_identity(one) == _identity(other) for other in models[:index]):
             raise ConfigError(f"judges: {_name(one)} is in it twice, and would say the same twice")
     return models
+
+
+def _identity(model: Model) -> tuple[object, str | None]:
+    """Which model it is, and where: prices and limits make no other one of it."""
+    return (model.model, model.base_url) if isinstance(model, ModelSpec) else (model, None)
 
 
 def _name(model: Model) -> str:
@@ -202,9 +210,10 @@ def _made(model: Model, answer: Answer) -> bool:
     maker = None if check is None else check.maker(answer)
     if maker is None:
         return False
-    if isinstance(model, str):
-        return _names(model, maker, answer)
-    return maker.provider is model or getattr(maker.provider, "_function", None) is model
+    bare, _ = _identity(model)
+    if isinstance(bare, str):
+        return _names(bare, maker, answer)
+    return maker.provider is bare or getattr(maker.provider, "_function", None) is bare
 
 
 def _names(model: str, maker: Target, answer: Answer) -> bool:

@@ -73,11 +73,15 @@ class Regex(Composable):
             return to_thread.run_sync(self._judge, text, abandon_on_cancel=True)
         return self._judge(text)
 
-    def _judge(self, text: str) -> Verdict:
+    def found(self, text: str) -> bool:
+        """Whether a match is found; in a text of any length, where it stands."""
         if not text.isascii():
             # Half of a surrogate pair is no character: it matches nothing, and is "?" here.
             text = text.encode(errors="replace").decode()
-        if self._validator.is_valid(text.strip() if self._full else text):
+        return self._validator.is_valid(text.strip() if self._full else text)
+
+    def _judge(self, text: str) -> Verdict:
+        if self.found(text):
             return Verdict.accept()
         return Verdict.reject(self._reason[:300], code="regex.no_match", repairable=True)
 

@@ -6,9 +6,8 @@ The built-in verifiers come in by the entry-point group, the same door as anyone
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from importlib import import_module
 from typing import Any, TypeVar, cast, overload
 
 from cascade.errors import ConfigError, UnknownVerifierError, nearest
@@ -16,20 +15,21 @@ from cascade.plugins import entry_points_of
 from cascade.verdict import Verifier
 from cascade.verify import FunctionVerifier
 from cascade_verifiers.algebra import All, Composable
+from cascade_verifiers.making import (
+    check_arguments,
+    check_types,
+    construct,
+    find_named,
+    require_method,
+)
 
 ENTRY_POINTS = "cascade.verifiers"
+
+_METHOD, _TAKES = "verify", "request, answer"
 
 T = TypeVar("T", bound=Verifier)
 
 _registered: dict[str, Any] = {}
-
-_PLAIN: Mapping[str, tuple[tuple[type, ...], str]] = {
-    "bool": ((bool,), "true or false"),
-    "int": ((int,), "a whole number"),
-    "float": ((int, float), "a number"),
-    "str": ((str,), "text"),
-}
-"""Annotations that are checked before a verifier is made: "false" in quotes is true to Python."""
 
 
 class PlainFunction(FunctionVerifier, Composable):
@@ -62,8 +62,7 @@ class _Decorator:
     def __call__(self, check: Callable[..., Any]) -> PlainFunction: ...
     def __call__(self, check: Any) -> Any:
         if isinstance(check, type):
-            if not callable(getattr(check, "verify", None)):
-                raise ConfigError(f"{check.__name__} has no method verify(request, answer)")
+            require_method(check, _METHOD, _TAKES)
             if self._blocking:
                 raise ConfigError("blocking= is for plain functions")
             made: Any = check
@@ -102,33 +101,10 @@ def find_verifier(name: str) -> Any:
         UnknownVerifierError: nothing does; the message has the nearest right name.
         ConfigError: ``package.module:Object`` cannot be imported.
     """
-    if name in _registered:
-        return _registered[name]
-    point = entry_points_of(ENTRY_POINTS).get(name)
-    if point is not None:
-        return point.load()
-    if ":" in name:
-        return import_object(name)
+    found = find_named(name, _registered, entry_points_of(ENTRY_POINTS))
+    if found is not None:
+        return found
     raise UnknownVerifierError(f"verifier {name!r}: {nearest(name, verifier_names())}")
-
-
-def import_object(path: str) -> Any:
-    """The object at ``package.module:Object``.
-
-    Raises:
-        ConfigError: there is no such module, or no such object in it.
-    """
-    module_name, _, object_name = path.partition(":")
-    try:
-        found: Any = import_module(module_name)
-    except Exception as error:  # importing runs anyone's code
-        kind = "" if isinstance(error, ImportError | ValueError) else f"{type(error).__name__}: "
-        raise ConfigError(f"{path}: cannot import {module_name!r}: {kind}{error}") from error
-    for part in object_name.split("."):
-        if not hasattr(found, part):
-            raise ConfigError(f"{path}: no {part!r} there: {nearest(part, _public(found))}")
-        found = getattr(found, part)
-    return found
 
 
 def make(name: str, arguments: Mapping[str, Any] | None = None) -> Composable:
@@ -141,15 +117,15 @@ def make(name: str, arguments: Mapping[str, Any] | None = None) -> Composable:
     target = find_verifier(name)
     given = dict(arguments or {})
     if isinstance(target, type):
-        found = _construct(target, given)
+        found = cast("Verifier", construct(target, given, _METHOD, _TAKES))
     elif callable(getattr(target, "verify", None)) and not isinstance(target, FunctionVerifier):
-        _check_arguments(given, [], name)
+        check_arguments(given, [], name)
         found = target
     elif callable(target):
         function = target if isinstance(target, PlainFunction) else PlainFunction(target)
         parameters = arguments_of(function)
-        _check_arguments(given, [p.name for p in parameters], name)
-        _check_types(given, parameters)
+        check_arguments(given, [p.name for p in parameters], name)
+        check_types(given, parameters)
         found = function.bind(**given) if given else function
         found.require_arguments()
     else:
@@ -170,61 +146,3 @@ def arguments_of(found: Any) -> list[inspect.Parameter]:
     function = found.function if isinstance(found, FunctionVerifier) else found
     parameters = inspect.signature(function).parameters.values()
     return [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
-
-
-def _construct(target: type, given: dict[str, Any]) -> Verifier:
-    if not callable(getattr(target, "verify", None)):
-        raise ConfigError(f"{target.__name__} has no method verify(request, answer)")
-    parameters = list(inspect.signature(target).parameters.values())
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        _check_arguments(given, [p.name for p in parameters], target.__name__)
-    _check_types(given, parameters)
-    spread: list[Any] = []
-    for parameter in parameters:
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            values = given.pop(parameter.name, ())
-            if not isinstance(values, Iterable):
-                raise ConfigError(f"{parameter.name}={values!r}: needs a list")
-            spread.extend([values] if isinstance(values, str | Mapping) else values)
-        elif parameter.kind is parameter.VAR_KEYWORD:
-            continue
-        elif parameter.name not in given and parameter.default is parameter.empty:
-            raise ConfigError(f"{parameter.name}: is missing, and has no default")
-    try:
-        return cast("Verifier", target(*spread, **given))
-    except ConfigError:
-        raise
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{target.__name__}: {error}") from error
-
-
-def _check_arguments(given: Mapping[str, Any], known: list[str], name: str) -> None:
-    for argument in given:
-        if argument not in known:
-            hint = nearest(argument, known) if known else "it takes none"
-            raise ConfigError(f"{argument}: {name} has no such argument; {hint}")
-
-
-def _check_types(given: Mapping[str, Any], parameters: list[inspect.Parameter]) -> None:
-    """Refuse a value of another kind than its argument's annotation, where that is a plain one."""
-    for parameter in parameters:
-        if parameter.name not in given or parameter.kind is parameter.VAR_POSITIONAL:
-            continue
-        annotation = parameter.annotation
-        words = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-        kinds = [word.strip() for word in words.split("|")]
-        plain = [kind for kind in kinds if kind != "None"]
-        if not plain or not all(kind in _PLAIN for kind in plain):
-            continue
-        value = given[parameter.name]
-        if value is None and "None" in kinds:
-            continue
-        fits = any(isinstance(value, _PLAIN[kind][0]) for kind in plain)
-        # A bool is an int to Python, and to nobody else.
-        if not fits or (isinstance(value, bool) and "bool" not in plain):
-            wanted = " or ".join(_PLAIN[kind][1] for kind in plain)
-            raise ConfigError(f"{parameter.name}={value!r}: needs {wanted}")
-
-
-def _public(found: object) -> list[str]:
-    return [name for name in dir(found) if not name.startswith("_")]

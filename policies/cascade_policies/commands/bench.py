@@ -12,13 +12,13 @@ from cascade.cost import Cost
 from cascade.errors import ConfigError, MissingExtraError, nearest
 from cascade.policy import Policy
 from cascade_policies.commands.bench_calls import Plan, read_prompts
-from cascade_policies.commands.bench_report import Summary, plot, summarise, tables
+from cascade_policies.commands.bench_report import Summary, overall_code, plot, summarise, tables
 from cascade_policies.commands.errors import ACCEPTED, USAGE
 from cascade_policies.commands.output import complain, show, write_error
 from cascade_policies.commands.read import read_pairs, read_text
 
 if TYPE_CHECKING:
-    from cascade.engine import Overrides
+    from cascade.overrides import Overrides
 
 _MODES: Final = ("as-is", "cascade", "race", "hedge=SECONDS")
 
@@ -94,7 +94,10 @@ def bench(
         _show(plan, summaries, rate, concurrency)
     if plot_file is not None:
         plot(samples, plot_file)
-    return ACCEPTED
+    code = overall_code(samples)
+    if code != ACCEPTED:
+        complain("no call has an accepted answer")
+    return code
 
 
 def _mode(name: str, policy: Policy) -> Overrides:

@@ -17,7 +17,8 @@ from cascade_policies.commands.output import write_error
 from cascade_policies.commands.read import read_text
 
 if TYPE_CHECKING:
-    from cascade.engine import Engine, Overrides
+    from cascade.engine import Engine
+    from cascade.overrides import Overrides
     from cascade.types import Prompt
 
 PROMPT: Final = "Say hello in one short sentence."
@@ -85,17 +86,20 @@ class Plan:
     async def run(self, rate: float | None, concurrency: int) -> dict[str, list[Sample]]:
         """Every mode, one after the other, over one engine."""
         from cascade.engine import Engine
+        from cascade.project import open_project
+        from cascade_policies.commands.hangup import reloading
 
         samples: dict[str, list[Sample]] = {}
         with _counting(f"asking {self.policy.name}", len(self.modes) * len(self.prompts)) as step:
-            async with Engine() as engine:
-                for name, changes in self.modes.items():
-                    mode = _Mode(engine, self, changes, step)
-                    if rate is None:
-                        await mode.keep_busy(concurrency)
-                    else:
-                        await mode.arrive(rate)
-                    samples[name] = mode.samples
+            async with Engine(project=open_project(None)) as engine:
+                with reloading(engine):
+                    for name, changes in self.modes.items():
+                        mode = _Mode(engine, self, changes, step)
+                        if rate is None:
+                            await mode.keep_busy(concurrency)
+                        else:
+                            await mode.arrive(rate)
+                        samples[name] = mode.samples
         return samples
 
 

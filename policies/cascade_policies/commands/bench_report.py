@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from cascade.cost import Cost, total
-from cascade.errors import CallError
+from cascade.errors import BudgetExceededError, CallError, DeadlineExceededError
 from cascade.policy import Policy
 from cascade.result import Attempt, Result
+from cascade_policies.commands.errors import ACCEPTED, NOT_ACCEPTED, exit_code
+from cascade_policies.commands.output import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,6 +21,22 @@ if TYPE_CHECKING:
 TierEnding = Literal["accepted", "rejected", "failed", "undecided"]
 
 _QUANTILES = (0.5, 0.9, 0.99)
+_MOST_REASONS = 10
+_LONGEST_REASON = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an attempt brought no accepted answer; ``tier`` is empty where no tier was tried."""
+
+    tier: str
+    outcome: str
+    text: str
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """The same for reasons that differ in their figures only: seconds, ports, sizes."""
+        return self.tier, self.outcome, re.sub(r"\d+", "0", self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +44,12 @@ class Sample:
     """One call.
 
     Attributes:
-        outcome: ``accepted``, or why there is no accepted answer: ``exhausted``, ``deadline``.
+        outcome: ``accepted``, or why there is no accepted answer: ``exhausted``, ``deadline``,
+            ``budget``.
         seconds: until the caller had the answer, or the error.
         tiers: how each tier that was started ended.
+        code: the exit code of such a call.
+        reasons: why there is no accepted answer; none where there is one.
     """
 
     outcome: str
@@ -35,14 +57,18 @@ class Sample:
     cost: Cost
     waste: Cost
     tiers: Mapping[str, TierEnding]
+    code: int
+    reasons: Sequence[Reason]
 
     @classmethod
     def of(cls, told: Result | CallError, seconds: float) -> Sample:
         """From what a call gave."""
         if isinstance(told, Result):
             outcome: str = told.outcome
+            code = ACCEPTED if told.accepted else NOT_ACCEPTED
         else:
-            outcome = "deadline" if "Deadline" in type(told).__name__ else "exhausted"
+            outcome = _named(told)
+            code = exit_code(told)
         attempts: dict[str, list[Attempt]] = {}
         for attempt in told.attempts:
             attempts.setdefault(attempt.tier, []).append(attempt)
@@ -52,7 +78,29 @@ class Sample:
             total(attempt.cost for attempt in told.attempts),
             told.waste,
             {tier: _ending(its) for tier, its in attempts.items()},
+            code,
+            () if code == ACCEPTED else tuple(_reasons(told, outcome)),
         )
+
+
+def _named(error: CallError) -> str:
+    match error:
+        case DeadlineExceededError():
+            return "deadline"
+        case BudgetExceededError():
+            return "budget"
+    return "exhausted"
+
+
+def _reasons(told: Result | CallError, outcome: str) -> Iterator[Reason]:
+    for attempt in told.attempts:
+        text = attempt.reason
+        request_id = getattr(attempt.error, "request_id", None)
+        if request_id:  # another one in every call
+            text = text.replace(f" (request {request_id})", "")
+        yield Reason(attempt.tier, attempt.outcome, text[:_LONGEST_REASON])
+    if not told.attempts and isinstance(told, CallError):
+        yield Reason("", outcome, told.message[:_LONGEST_REASON])
 
 
 def _ending(attempts: Sequence[Attempt]) -> TierEnding:
@@ -94,6 +142,7 @@ class Summary:
         mean: seconds.
         cost: of all calls together.
         waste: the part of it spent on attempts whose answer was not returned.
+        reasons: why calls have no accepted answer, the most frequent ones, and in how many calls.
     """
 
     mode: str
@@ -104,6 +153,7 @@ class Summary:
     cost: Cost
     waste: Cost
     tiers: Sequence[TierSummary]
+    reasons: Sequence[tuple[Reason, int]]
 
     def shape(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -129,6 +179,10 @@ class Summary:
                 }
                 for tier in self.tiers
             ],
+            "reasons": [
+                {"tier": it.tier, "outcome": it.outcome, "reason": it.text, "calls": calls}
+                for it, calls in self.reasons
+            ],
         }
 
 
@@ -144,7 +198,25 @@ def summarise(mode: str, policy: Policy, samples: Sequence[Sample]) -> Summary:
         total(sample.cost for sample in samples),
         total(sample.waste for sample in samples),
         [_tier(tier.name, samples) for tier in policy.tiers],
+        _frequent(samples),
     )
+
+
+def _frequent(samples: Sequence[Sample]) -> list[tuple[Reason, int]]:
+    """The reasons that most calls have, each shown as it was first told."""
+    shown: dict[tuple[str, str, str], Reason] = {}
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for sample in samples:
+        for reason in sample.reasons:
+            shown.setdefault(reason.kind, reason)
+        counts.update({reason.kind for reason in sample.reasons})
+    return [(shown[kind], calls) for kind, calls in counts.most_common(_MOST_REASONS)]
+
+
+def overall_code(samples: Mapping[str, Sequence[Sample]]) -> int:
+    """The exit code: that of an accepted answer if there is one, else that of most calls."""
+    codes = Counter(sample.code for its in samples.values() for sample in its)
+    return ACCEPTED if ACCEPTED in codes else codes.most_common(1)[0][0]
 
 
 def _tier(name: str, samples: Sequence[Sample]) -> TierSummary:
@@ -161,8 +233,10 @@ def _quantile(ordered: Sequence[float], q: float) -> float:
     return ordered[below] + (ordered[above] - ordered[below]) * (at - below)
 
 
-def tables(summaries: Sequence[Summary]) -> tuple[Table, str, Table]:
-    """The modes, and below them their tiers."""
+def tables(summaries: Sequence[Summary]) -> list[Table | str]:
+    """The modes, below them their tiers, and below these why calls have no accepted answer."""
+    from rich.text import Text
+
     modes = _table("mode", "accepted", "p50", "p90", "p99", "mean", "cost", "waste", "not accepted")
     tiers = _table("mode", "tier", "started", "accepted", "rejected", "failed", "undecided",
                    "acceptance", "escalation")  # fmt: skip
@@ -180,7 +254,13 @@ def tables(summaries: Sequence[Summary]) -> tuple[Table, str, Table]:
             counts = (tier.started, *tier.endings.values())
             shares = (_percent(tier.acceptance), _percent(tier.escalation))
             tiers.add_row(it.mode, tier.name, *map(str, counts), *shares)
-    return modes, "", tiers
+    reasons = _table("mode", "tier", "calls", "why not accepted")
+    for it in summaries:
+        for reason, calls in it.reasons:
+            text = " ".join(printable(f"{reason.outcome}: {reason.text}").split())
+            # As text, or rich would take what is in brackets for its own.
+            reasons.add_row(it.mode, reason.tier, str(calls), Text(text))
+    return [modes, "", tiers, "", reasons] if reasons.row_count else [modes, "", tiers]
 
 
 def _table(*names: str) -> Table:
@@ -188,7 +268,7 @@ def _table(*names: str) -> Table:
 
     table = Table(box=None, pad_edge=False)
     for name in names:
-        left = name in ("mode", "tier", "not accepted")
+        left = name in ("mode", "tier", "not accepted", "why not accepted")
         table.add_column(name, justify="left" if left else "right")
     return table
 

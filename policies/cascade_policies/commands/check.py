@@ -2,204 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from cascade.errors import CascadeError, ConfigError, ModelUnavailableError
-from cascade.policy import Policy, Tier
-from cascade.providers.local.catalogue import Weights
-from cascade.providers.local.weights import offline
-from cascade_policies.commands.downloads import megabytes
+from cascade.errors import ConfigError
 from cascade_policies.commands.errors import ACCEPTED, exit_code, message
-from cascade_policies.commands.output import complain, show
-from cascade_policies.file import PolicyFile
-from cascade_policies.tables import NONE
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-LONGEST = 80
-
-_SHOWN_APART = frozenset({"model", "verify", "name", "prompt", "system", "api_key"})
+from cascade_policies.commands.output import complain, write_error
+from cascade_policies.search import is_path
 
 
 def check(
-    policy: str,
+    policy: str | None = None,
     /,
     *,
     json: bool = False,
     sets: Annotated[list[str] | None, Parameter(name="--set")] = None,
 ) -> int:
-    """Read a policy strictly and show what was understood. No model is called.
+    """Read a policy or a project strictly and show what was understood. No model is called.
 
     Parameters
     ----------
     policy
-        A policy file, or the name of a policy.
+        A policy file, the name of a policy or a task, or a cascade.toml; by default the
+        project around the working directory.
     json
         Write one JSON object instead of tables.
     sets
-        Change the policy first: KEY=VALUE, like deadline=5 or tiers.small.timeout=5.
+        Change it first: KEY=VALUE, like deadline=5 or tiers.small.timeout=5.
     """
+    project = _project(policy)
+    if project is not None:
+        from cascade_policies.commands.check_project import check_project
+
+        return check_project(project, json=json, overrides=sets or ())
+    assert policy is not None
+    return _check_policy(policy, json=json, sets=sets or [])
+
+
+def _project(reference: str | None) -> Path | None:
+    """The project file that is meant, if one is."""
+    from cascade_policies.document import read_document
+    from cascade_policies.project import find_project
+    from cascade_policies.project.shape import ProjectTable
+
+    if reference is None:
+        found = find_project()
+        if found is None:
+            raise ConfigError(
+                "no cascade.toml here or above: give a policy, or the path of a cascade.toml"
+            )
+        return found
+    path = Path(reference).expanduser()
+    if not is_path(reference) or not path.is_file():
+        return None
+    if path.name == "cascade.toml":
+        return path
+    keys = read_document(path).data.keys()
+    return path if keys and keys <= set(ProjectTable.__struct_fields__) else None
+
+
+def _check_policy(policy: str, *, json: bool, sets: list[str]) -> int:
+    from cascade_policies.commands.check_policy import policy_shape, problem_of, show_policy
     from cascade_policies.commands.downloads import downloads
+    from cascade_policies.project.prices import cheaper_later
     from cascade_policies.search import find_policy_file
 
-    found = find_policy_file(policy, overrides=sets or ())
+    found = find_policy_file(policy, overrides=sets)
     missing = downloads(found.policy)
-    problem = _problem(found.policy, missing)
+    problem = problem_of(found.policy, missing)
+    tiers = found.policy.tiers
+    warnings = [
+        f"{found.path}: tier {tiers[at].name!r} {what}" for at, what in cheaper_later(found.policy)
+    ]
     if json:
         from cascade_policies.commands.shape import error_shape, write_json
 
-        shape = _shape(found)
+        shape = policy_shape(found)
         shape["downloads"] = [{"name": it.name, "bytes": it.size} for it in missing]
+        shape["warnings"] = warnings
         shape["error"] = None
         if problem is not None:
             shape["error"] = error_shape(problem, message(problem))["error"]
         write_json(shape)
     else:
-        _show(found, () if problem is not None else missing)
+        show_policy(found, () if problem is not None else missing)
+        for warning in warnings:
+            write_error(f"warning: {warning}\n")
         if problem is not None:
             complain(message(problem))
     return ACCEPTED if problem is None else exit_code(problem)
-
-
-def _problem(policy: Policy, missing: Sequence[Weights]) -> CascadeError | None:
-    """What keeps this policy from running here: a missing key, extra, function or model."""
-    import anyio
-
-    from cascade.engine import Engine
-
-    async def bind() -> None:
-        async with Engine() as engine:
-            engine.bind(policy)
-
-    try:
-        anyio.run(bind)
-    except ConfigError as error:
-        return error
-    if missing and offline():
-        return _unavailable(missing)
-    return None
-
-
-def _unavailable(missing: Sequence[Weights]) -> ModelUnavailableError:
-    names = ", ".join(weights.name for weights in missing)
-    pull = " && ".join(f"cascade models pull {weights.name}" for weights in missing)
-    return ModelUnavailableError(
-        f"not downloaded, and CASCADE_OFFLINE is set: {names}; with a connection, run: {pull}"
-    )
-
-
-def _show(found: PolicyFile, missing: Sequence[Weights]) -> None:
-    from rich.text import Text
-
-    policy = found.policy
-    rules = [
-        *_rules(policy),
-        *(("verifier", f"{name} = {text}") for name, text in found.verifiers.items()),
-    ]
-    indent = max(len(key) for key, _ in rules)
-    parts: list[Any] = [
-        Text(f"{policy.name}: {found.description}" if found.description else policy.name),
-        f"{'file':{indent}}  {found.path}",
-        _grid(rules),
-    ]
-    for index, (tier, checked) in enumerate(zip(policy.tiers, found.checks, strict=True)):
-        parts.append(Text(f"\ntier {index}  {tier.name}", style="bold"))
-        parts.append(_grid(_tier(tier, checked)))
-    if missing:
-        parts.append("")
-    parts += [f"will be downloaded: {weights.name}, {megabytes(weights)}" for weights in missing]
-    show(*parts)
-
-
-def _grid(rows: Iterable[tuple[str, str]]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table.grid(padding=(0, 2))
-    for key, value in rows:
-        grid.add_row(key, Text(value, overflow="fold"))
-    return grid
-
-
-def _tier(tier: Tier, checked: str | None) -> Iterator[tuple[str, str]]:
-    for model in tier.models:
-        yield "model", str(model)
-    yield "verify", checked or "nothing: every whole answer passes"
-    for key, value in _settings(tier):
-        yield key, _line(value)
-
-
-def _rules(policy: Policy) -> Iterator[tuple[str, str]]:
-    yield "starts", _start(policy)
-    wait = "" if policy.grace is None else f", waiting {policy.grace:g} s for cheaper tiers"
-    yield "prefers", f"the {policy.preference} accepted answer{wait}"
-    yield "deadline", "none" if policy.deadline is None else f"{policy.deadline:g} s"
-    ends = {"raise": "an error", "best": "the best answer, marked as not accepted"}
-    yield "exhausted", ends[policy.exhausted]
-
-
-def _start(policy: Policy) -> str:
-    """The start rule in words."""
-    delays = policy.delays[1:]
-    if all(delay is None for delay in delays):
-        return "cascade: the next tier starts when those before it are out"
-    if all(delay == 0 for delay in delays):
-        return "race: all tiers start at once"
-    shown = ", ".join(
-        f"{tier.name} {'when those before are out' if delay is None else f'after {delay:g} s'}"
-        for tier, delay in zip(policy.tiers[1:], delays, strict=True)
-    )
-    return f"hedge: {shown}"
-
-
-def _settings(tier: Tier) -> Iterator[tuple[str, Any]]:
-    """What the tier sets otherwise than by default."""
-    plain = Tier("function:plain")
-    for item in fields(Tier):
-        value: Any = getattr(tier, item.name)
-        if item.name not in _SHOWN_APART and value != getattr(plain, item.name):
-            yield item.name, value
-    for key in ("prompt", "system"):
-        text = getattr(tier, key)
-        if text is not None:
-            yield key, text
-    if tier.api_key is not None:
-        yield "api_key", tier.api_key
-
-
-def _line(value: Any) -> str:
-    """A value as the file would have it, on one line."""
-    from cascade_policies.commands.shape import to_json
-
-    text = value if isinstance(value, str) else NONE if value is None else to_json(value)
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
-
-
-def _shape(found: PolicyFile) -> dict[str, Any]:
-    policy = found.policy
-    return {
-        "policy": policy.name,
-        "description": found.description,
-        "file": str(found.path),
-        "start_after": policy.delays,
-        "prefer": policy.preference,
-        "grace": policy.grace,
-        "deadline": policy.deadline,
-        "exhausted": policy.exhausted,
-        "verifiers": found.verifiers,
-        "tiers": [
-            {
-                "name": tier.name,
-                "models": [str(model) for model in tier.models],
-                "verify": checked,
-                "settings": dict(_settings(tier)),
-            }
-            for tier, checked in zip(policy.tiers, found.checks, strict=True)
-        ],
-    }

@@ -7,6 +7,7 @@ import traceback
 from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
 
 from cascade.errors import (
+    BudgetExceededError,
     CallError,
     CascadeError,
     CascadeExhausted,
@@ -40,6 +41,8 @@ def exit_code(error: BaseException) -> int:
         case MissingAPIKeyError() | MissingExtraError() | ProviderError():
             return UNAVAILABLE
         case CascadeExhausted() if _all_failed(error):
+            return UNAVAILABLE
+        case BudgetExceededError() if not any(map(_answered, error.attempts)):
             return UNAVAILABLE
         case CallError():
             return NOT_ACCEPTED

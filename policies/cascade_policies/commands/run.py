@@ -76,9 +76,10 @@ def _answer(policy: Policy, prompt: str, variables: Mapping[str, str]) -> Result
     import anyio
 
     from cascade.engine import Engine
+    from cascade.project import open_project
 
     async def ask() -> Result:
-        async with Engine() as engine:
+        async with Engine(project=open_project(None)) as engine:
             return await engine.run(policy, prompt, variables=variables)
 
     return anyio.run(ask)

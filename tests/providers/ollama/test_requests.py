@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade.bind import Providers
 from cascade.errors import ConfigError, MissingAPIKeyError, PromptError
 from cascade.providers._ollama_body import request_body
 from cascade.providers._ollama_host import url_of
 from cascade.providers.ollama import OllamaProvider
+from cascade.targets import Providers
 from cascade.types import Request
 from cascade.verifiers import JsonSchema
 

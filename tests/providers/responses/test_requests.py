@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from cascade.bind import Providers
 from cascade.errors import ConfigError, MissingAPIKeyError, PromptError
 from cascade.prices import published_price
 from cascade.providers._responses_body import request_body
 from cascade.providers.responses import ResponsesProvider
+from cascade.targets import Providers
 from cascade.types import Request
 from cascade.verifiers import JsonSchema
 
@@ -72,8 +72,8 @@ def test_a_plain_prompt() -> None:
                               "strict": True}}}),
         ({"logprobs": True, "top_logprobs": 3},
          {"include": ["message.output_text.logprobs"], "top_logprobs": 3}),
-        ({"logprobs": True, "include": ["reasoning.encrypted_content"]},
-         {"include": ["reasoning.encrypted_content", "message.output_text.logprobs"]}),
+        ({"logprobs": True, "include": ["file_search_call.results"]},
+         {"include": ["file_search_call.results", "message.output_text.logprobs"]}),
         ({"logprobs": False}, {}),
         ({"tool_choice": "required"}, {"tool_choice": "required"}),
         ({"tool_choice": {"type": "function", "function": {"name": "f"}}},
@@ -210,6 +210,7 @@ def test_a_custom_tool_is_refused() -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"include": ["reasoning.encrypted_content"]}, "what a model thought is not kept"),
     ({"stop": ["\n"]}, "'stop': the Responses API has none; the provider 'openai' does"),
     ({"seed": 1}, "'seed': the Responses API has none"),
     ({"n": 2}, "'n': a call takes one answer"),

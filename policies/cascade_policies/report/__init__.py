@@ -1,0 +1,1 @@
+"""What the ledger says: figures, tables, pages, and metrics for Prometheus."""
