@@ -1,13 +1,15 @@
-"""What must be had before a model is called, other than its gate: readiness, money, a place."""
+"""What must be had before a model is called, other than its gate: readiness, a place, money."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cascade.billing import prompt_tokens
+from cascade.billing import output_limit, prompt_tokens
 from cascade.errors import ContextWindowExceededError
+from cascade.model import MOST_IN_A_TOKEN
 from cascade.quota import Place
 from cascade.record import attempt_cost
+from cascade.types import Message, Request
 
 if TYPE_CHECKING:
     from cascade.asking import LiveAttempt
@@ -37,33 +39,60 @@ class Admission:
 
         Raises:
             ContextWindowExceededError: the prompt is surely longer than the model takes.
-            BudgetExceededError: there is no money for it.
             RateLimitError: its model's limits leave no place in time.
+            BudgetExceededError: there is no money for it.
         """
         attempt, target = self._attempt, self._attempt.target
-        fewest, most = prompt_tokens(attempt.request)
-        if target.context_window is not None and fewest > target.context_window:
-            raise ContextWindowExceededError(
-                f"the prompt has at least {fewest:,} tokens, and {target.name} takes "
-                f"{target.context_window:,}",
-                sent=False,
-            )
+        if target.context_window is not None:
+            _require_fit(attempt.request, target.context_window, target.name)
         if target.ready is not None:
             await target.ready(target.model)
-        if self._purse is not None:
+        if target.quota.limited:
+            prompt, most = _expected(attempt.request), output_limit(attempt.request)
+            self._place = await target.quota.enter(prompt, most, attempt.clock, self._patience)
+        if self._purse is not None:  # last, as nobody else can spend what waits in a queue
             self._reserved = await self._purse.reserve(target, attempt.request)
-        if target.quota is not None:
-            expected = (fewest + most) // 2
-            self._place = await target.quota.enter(expected, attempt.clock, self._patience)
+
+    def begin(self) -> None:
+        """The model is called now: nothing more is waited for."""
+        if self._place is not None:
+            self._attempt.target.quota.begin(self._place, self._attempt.clock())
 
     def leave(self) -> None:
         """Give everything back, and say what it came to; once the attempt is over."""
-        attempt, quota = self._attempt, self._attempt.target.quota
+        attempt = self._attempt
         if self._reserved is not None and self._purse is not None:
             self._purse.settle(self._reserved, attempt_cost(attempt))
-        if self._place is not None and quota is not None:
-            usage = None if attempt.answer is None else attempt.answer.usage
-            read = None if usage is None else usage.input_tokens
-            written = None if usage is None else usage.output_tokens
-            known = None if read is None or written is None else read + written
-            quota.leave(self._place, known, written)
+        if self._place is not None:
+            attempt.target.quota.leave(self._place, *_taken(attempt))
+
+
+def _taken(attempt: LiveAttempt) -> tuple[int | None, int | None]:
+    """Tokens read and written together, and those written; None where that is not known."""
+    answer = attempt.answer
+    if answer is None or not attempt.whole:
+        return None, None
+    read = None if answer.usage is None else answer.usage.input_tokens
+    written = None if answer.usage is None else answer.usage.output_tokens
+    if written is None:
+        written = _expected(Request((Message("assistant", answer.text),)))
+    return (_expected(attempt.request) if read is None else read) + written, written
+
+
+def _expected(request: Request) -> int:
+    fewest, most = prompt_tokens(request)
+    return (fewest + most) // 2
+
+
+def _require_fit(request: Request, window: int, name: str) -> None:
+    """Refuse a prompt that is surely longer than a model takes; see `ModelSpec`.
+
+    Raises:
+        ContextWindowExceededError: it is.
+    """
+    words = " ".join(message.text for message in request.messages).split()
+    fewest = max(len(words), sum(map(len, words)) // MOST_IN_A_TOKEN)
+    if fewest > window:
+        raise ContextWindowExceededError(
+            f"the prompt has at least {fewest:,} tokens, and {name} takes {window:,}", sent=False
+        )

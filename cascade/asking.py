@@ -10,6 +10,7 @@ import anyio
 import anyio.lowlevel
 from msgspec import Struct
 
+from cascade.cancellation import being_cancelled
 from cascade.cost import Cost
 from cascade.errors import (
     CascadeError,
@@ -149,6 +150,8 @@ async def failure(error: BaseException, name: str) -> CascadeError:
         if isinstance(error, asyncio.CancelledError) and being_cancelled():
             raise error
         await anyio.lowlevel.checkpoint_if_cancelled()
+        if being_cancelled():  # natively, which the line above does not see
+            raise asyncio.CancelledError from error
         if isinstance(error, CascadeError) and type(error) not in _OF_OTHER_CALLS:
             return error
         wrapped = ProviderError(shorten(f"{name} raised {type(error).__name__}: {error}"))
@@ -156,18 +159,6 @@ async def failure(error: BaseException, name: str) -> CascadeError:
         return wrapped
     finally:
         del error  # raised again, it holds this frame: a cycle, with all that the call held
-
-
-def being_cancelled() -> bool:
-    """Whether someone wants the running task to stop."""
-    if anyio.get_current_task().has_pending_cancellation():
-        return True
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:  # trio, whose cancellation is an exception of its own
-        return False
-    # A native `task.cancel()` that has been delivered is no longer pending.
-    return task is not None and task.cancelling() > 0
 
 
 def _require_whole(answer: Answer, allow_truncated: bool) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil
+from typing import Any
 
 from cascade.cost import Cost, Price
 from cascade.types import Answer, Request, Usage
@@ -16,9 +18,10 @@ ASSUMED_MAX_TOKENS = 8192
 our Anthropic calls ask for when the tier says nothing."""
 
 MEDIA_TOKENS = 5_000
-"""What an image or another part that is no text may at most count for: an assumption."""
+"""What an image may at most count for: an assumption. Files and sound count by their size."""
 
 _TEMPLATE_TOKENS = 8  # of the chat template, a message
+_BYTES_PER_FILE_TOKEN = 4  # of a file's base64: it may be plain text
 
 HIDDEN_TOKENS_PER_SECOND = 500
 """How fast a model may at most have written what did not show: thinking, or a tool call. An
@@ -31,9 +34,10 @@ def answered(price: Price, request: Request, answer: Answer) -> Cost:
     if exact is not None:
         return Cost(exact, exact, "reported")
     written = answer.text + "".join(call.name + call.arguments for call in answer.tool_calls)
+    least, most = (min(tokens, _allowed(request, tokens)) for tokens in _tokens(written))
     low, high = (
         price.of(Usage(prompt, output))
-        for prompt, output in zip(prompt_tokens(request), _tokens(written), strict=True)
+        for prompt, output in zip(prompt_tokens(request), (least, most), strict=True)
     )
     return Cost(low, high, "estimated")
 
@@ -55,7 +59,7 @@ def cut_short(
         hidden: seconds during which the model may have written what did not show.
     """
     prompt_low, prompt_high = prompt_tokens(request)
-    seen_low, seen_high = _tokens(streamed)
+    seen_low, seen_high = (min(t, _allowed(request, t)) for t in _tokens(streamed))
     most = max(output_limit(request), seen_high)
     if stops and request.params.get("stream") is not False:
         most = min(most, seen_high + ceil(hidden * HIDDEN_TOKENS_PER_SECOND))
@@ -69,29 +73,37 @@ def at_most(price: Price, request: Request) -> float:
     No tokenizer makes more tokens of a text than it has bytes. What is written is bounded by the
     request's ``max_tokens``; without one, `ASSUMED_MAX_TOKENS` is an assumption.
     """
-    parts = [message.content for message in request.messages]
-    media = sum(
-        1
-        for part in parts
-        if part is not None and not isinstance(part, str)
-        for each in part
-        if each.get("type") != "text"
-    )
+    contents = [message.content for message in request.messages]
+    parts = [
+        part for content in contents if content and not isinstance(content, str) for part in content
+    ]
+    media = sum(_media_tokens(part) for part in parts if part.get("type") != "text")
     text = "".join(message.text for message in request.messages)
     calls = [call for message in request.messages for call in message.tool_calls]
     given = f"{request.tools}{request.params.get('response_format', '')}{calls or ''}"
     size = len(text.encode("utf-8", "replace")) + len(given.encode("utf-8", "replace"))
-    prompt = size + _TEMPLATE_TOKENS * len(request.messages) + MEDIA_TOKENS * media
+    prompt = size + _TEMPLATE_TOKENS * len(request.messages) + media
     return (prompt * price.input + output_limit(request) * price.output) / 1_000_000
+
+
+def _media_tokens(part: Mapping[str, Any]) -> int:
+    if "image" in str(part.get("type")):
+        return MEDIA_TOKENS
+    return max(MEDIA_TOKENS, len(str(part)) // _BYTES_PER_FILE_TOKEN)
 
 
 def output_limit(request: Request) -> int:
     """Tokens the model may write: what the request says, else `ASSUMED_MAX_TOKENS`."""
+    return _allowed(request, ASSUMED_MAX_TOKENS)
+
+
+def _allowed(request: Request, otherwise: int) -> int:
+    """Tokens that the request allows the model to write; ``otherwise`` where it does not say."""
     for key in ("max_completion_tokens", "max_tokens"):
         limit = request.params.get(key)
         if isinstance(limit, int):
             return limit
-    return ASSUMED_MAX_TOKENS
+    return otherwise
 
 
 def _tokens(text: str) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Literal, cast
 
 from msgspec import Struct
@@ -15,14 +16,17 @@ from msgspec.structs import replace
 from cascade.errors import CascadeError, ConfigError, PromptError, nearest
 from cascade.events import Plan, TierPlan
 from cascade.latency import parse_quantile
+from cascade.model import Limits
 from cascade.policy import Delay, Policy, Tier
-from cascade.targets import Providers
+from cascade.quota import Quota
+from cascade.targets import Providers, Target
 from cascade.template import Template, with_examples, with_prompt, with_system
 from cascade.types import Request
 from cascade.verdict import Verifier
 from cascade.verify import as_verifier, verifier_name
 
 PROMPT = "prompt"
+_LIMITED = attrgetter("limited")
 
 
 class BoundTier:
@@ -38,14 +42,16 @@ class BoundTier:
         plain: whether it sends the caller's request as it is.
         variables: names its templates need beside ``prompt``.
         verifier_name: what records call the check; None without one.
-        admits: whether its models need more than their gate: readiness, or a place.
+        called: all models that it may call, those of its check among them.
     """
 
     __slots__ = (
+        "_admits",
         "_params",
         "_prompt",
+        "_quotas",
         "_system",
-        "admits",
+        "called",
         "enough",
         "group",
         "plain",
@@ -63,8 +69,7 @@ class BoundTier:
         try:
             self.verifier = _bind_verifier(tier)
             self._params = _bind_params(tier, self.verifier)
-            for model in getattr(self.verifier, "models", ()):
-                providers.target(model)
+            checking = [providers.target(model) for model in getattr(self.verifier, "models", ())]
             stand_ins = tuple(providers.target(model, tier) for model in tier.fallbacks)
             own = [providers.target(m, tier) for m in tier.models for _ in range(tier.samples)]
         except CascadeError as error:
@@ -77,10 +82,10 @@ class BoundTier:
         self.prefix = getattr(self.verifier, "prefix", None)
         self.verifier_name = None if self.verifier is None else verifier_name(self.verifier)
         self.targets = tuple((target, *stand_ins) for target in own)
-        self.admits = any(
-            target.ready is not None
-            or target.quota is not None
-            or target.context_window is not None
+        self.called = (*own, *stand_ins, *checking)
+        self._quotas = tuple(dict.fromkeys(target.quota for target in (*own, *stand_ins)))
+        self._admits = any(
+            target.ready is not None or target.context_window is not None
             for target in (*own, *stand_ins)
         )
         self._prompt = None if tier.prompt is None else Template(tier.prompt)
@@ -101,6 +106,12 @@ class BoundTier:
             fallbacks=len(stand_ins),
             on_abstain=tier.on_abstain,
         )
+
+    @property
+    def admits(self) -> bool:
+        """Whether its models need more than their gate: readiness, or a place."""
+        # Limits may be stated of a model after others that call it have been bound.
+        return self._admits or any(map(_LIMITED, self._quotas))
 
     def plan_now(self) -> TierPlan:
         """What the state machine needs to know, with what a quantile is now."""
@@ -185,12 +196,12 @@ class BoundPolicy(Struct, frozen=True):
             ConfigError: something cannot be resolved; it names the policy and the tier.
         """
         tiers = tuple(BoundTier(tier, providers, policy=policy.name) for tier in policy.tiers)
-        for model in getattr(policy.router, "models", ()):
-            try:
-                providers.target(model)
-            except CascadeError as error:
-                error.policy = policy.name
-                raise
+        try:
+            routing = [providers.target(each) for each in getattr(policy.router, "models", ())]
+        except CascadeError as error:
+            error.policy = policy.name
+            raise
+        state_limits(policy, tiers, routing)
         check_quantiles(policy, tiers)
         check_declared(policy, tiers)
         learns = any(isinstance(after, str) for after in _delays(policy))
@@ -212,10 +223,47 @@ class BoundPolicy(Struct, frozen=True):
                     f"variable {name!r} is missing: pass variables={{{name!r}: …}}",
                     tier=tier.tier.name,
                 )
-        known = frozenset[str]().union(*(tier.variables for tier in self.tiers))
-        for name in sorted(given.keys() - known):
-            remedy = nearest(name, known) if known else "its templates have no variables"
-            raise PromptError(f"variable {name!r} is used by no tier: {remedy}")
+        refuse_unused(given, self.variables, "tier")
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """What the templates of its tiers need beside ``prompt``."""
+        return frozenset[str]().union(*(tier.variables for tier in self.tiers))
+
+
+def refuse_unused(given: Mapping[str, str], known: frozenset[str], what: str) -> None:
+    """Refuse a variable that nothing uses.
+
+    Raises:
+        PromptError: there is one; it has the nearest right name.
+    """
+    for name in sorted(given.keys() - known):
+        remedy = nearest(name, known) if known else "its templates have no variables"
+        raise PromptError(f"variable {name!r} is used by no {what}: {remedy}")
+
+
+def state_limits(
+    policy: Policy, tiers: Sequence[BoundTier], routing: Sequence[Target] = ()
+) -> None:
+    """Have the models keep to what a policy states of them, in place of what was stated before.
+
+    Raises:
+        ConfigError: it states different limits of one model; it names the policy and the tier.
+    """
+    called = [(target, tier.tier.name) for tier in tiers for target in tier.called]
+    stated: dict[Quota, Limits] = {}
+    for target, name in (*called, *((target, None) for target in routing)):
+        if target.limits is None:
+            continue
+        held = stated.setdefault(target.quota, target.limits)
+        if held != target.limits:
+            raise ConfigError(
+                f"limits: {target.name} has {held} already, and all its calls share them",
+                policy=policy.name,
+                tier=name,
+            )
+    for quota, limits in stated.items():
+        quota.state(limits)
 
 
 def _delays(policy: Policy) -> tuple[Delay, ...]:

@@ -7,11 +7,13 @@ import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cascade.asking import LiveAttempt, being_cancelled
+from cascade.asking import LiveAttempt
+from cascade.cancellation import being_cancelled
 from cascade.context import Asked, Check, current_check
 from cascade.cost import FREE, Cost
+from cascade.errors import BudgetExceededError
 from cascade.types import Request
-from cascade.verdict import CRASH, Verdict, Verifier
+from cascade.verdict import CRASH, UNPAID, Verdict, Verifier
 
 if TYPE_CHECKING:
     from cascade.engine import Engine
@@ -97,5 +99,7 @@ def _crash(error: BaseException, attempt: LiveAttempt) -> Verdict:
     """The abstention that a crash is; a cancellation of ours goes on as it is."""
     if isinstance(error, asyncio.CancelledError) and being_cancelled():
         raise error
+    if isinstance(error, BudgetExceededError):
+        return Verdict.abstain(f"no money for the check: {error.message}", code=UNPAID)
     attempt.crash = error
     return Verdict.abstain(f"the verifier crashed: {type(error).__name__}: {error}", code=CRASH)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
+from secrets import token_hex
 from time import monotonic, time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
@@ -31,11 +32,11 @@ from cascade.policy import Model, Policy
 from cascade.preparing import prepare
 from cascade.project import ProjectSource, open_project
 from cascade.purse import Purse
-from cascade.record import attempt_cost, call_cost, call_record, result
-from cascade.records import EngineObserver, Observer
+from cascade.record import attempt_cost, call_cost, call_end, call_record, result, shown
+from cascade.records import CallRecord, EngineObserver, Observer
 from cascade.result import Result
 from cascade.retry_budget import RetryBudget, shared_budget
-from cascade.routing import Entry
+from cascade.routing import Entry, Route
 from cascade.targets import Providers, Target
 from cascade.transport import Transport, check_client, make_transport
 from cascade.types import Answer, Prompt, Request
@@ -96,6 +97,7 @@ class Engine:
         self._source: ProjectSource | None = source
         self._given = budget, tuple(observers)
         self._observers: tuple[Observer, ...] = ()
+        self._opened: dict[int, EngineObserver] = {}  # those that are to be told when it closes
         self._providers = Providers(self, self.random)
         self._bound: WeakKeyDictionary[Policy, BoundPolicy] = WeakKeyDictionary()
         self._backend: Backend | None = None
@@ -121,9 +123,8 @@ class Engine:
         # Shielded, or leaving the block under cancellation would leave connections open for good.
         with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
             async with AsyncExitStack() as stack:
-                for observer in self._observers:
-                    if isinstance(observer, EngineObserver):
-                        stack.push_async_callback(observer.engine_closed, self)
+                for observer in self._opened.values():
+                    stack.push_async_callback(observer.engine_closed, self)
                 for transport in (self._transport, self._http):
                     if transport is not None and transport is not self._client:
                         stack.push_async_callback(transport.aclose)
@@ -161,9 +162,10 @@ class Engine:
         budget, observers = self._given
         settings = {} if self._source is None else self._source.settings()
         self.budget: Budget | None = settings.get("budget") if budget is None else budget
-        known, self._observers = self._observers, (*observers, *settings.get("observers", ()))
+        self._observers = (*observers, *settings.get("observers", ()))
         for observer in self._observers:
-            if observer not in known and isinstance(observer, EngineObserver):
+            if isinstance(observer, EngineObserver) and id(observer) not in self._opened:
+                self._opened[id(observer)] = observer
                 observer.engine_opened(self)
 
     @property
@@ -263,10 +265,13 @@ class Engine:
         self._retries.deposit(monotonic())
         log = CallLog.of(call)
         try:
-            if log is None and not self._observers and not call.routers:
+            told: list[Observer] = [*self._observers, *call.routers]
+            if log is not None:
+                told.insert(0, log)
+            if not told:
                 await call.run()
                 return result(call)
-            return await self._observed(call, log)
+            return await self._observed(call, told)
         finally:
             check = current_check.get()
             if check is not None:  # a call made by a verifier is part of what the check costs
@@ -274,9 +279,9 @@ class Engine:
             for attempt in call.attempts:  # their tracebacks lead back to the attempts
                 attempt.error = attempt.crash = None
 
-    async def _observed(self, call: LiveCall, log: CallLog | None) -> Result:
-        """Run the call, and tell the log and the observers of it, however it ends."""
-        began = time()
+    async def _observed(self, call: LiveCall, told: Sequence[Observer]) -> Result:
+        """Run the call, and tell those of it, however it ends."""
+        began = time() - (call.clock() - call.began)
         found, error = None, None
         try:
             await call.run()
@@ -290,11 +295,30 @@ class Engine:
             call.on_end = None  # the log and the call would hold each other
             record = call_record(call, began, found, error)
             error = None  # its traceback leads back here
-            for observer in (*([] if log is None else [log]), *self._observers, *call.routers):
-                try:
-                    observer.call_finished(record)
-                except Exception as failed:  # noqa: BLE001  (anyone's code; the call has ended)
-                    warn("cascade.observer_failed", observer=repr(observer), exc_info=failed)
+            _tell(told, record)
+
+    def give_up(self, policy: str, request: Request, route: Route, error: BaseException) -> None:
+        """Tell of a call that ended while its router was asked, before it had a tier."""
+        record = CallRecord(
+            id=token_hex(8),
+            began=time() - route.latency,
+            policy=policy,
+            request=request,
+            outcome=call_end(error),
+            result=None,
+            error=shown(error),
+            attempts=(),
+            cost=route.cost,
+            waste=route.cost,
+            latency=route.latency,
+            escalations=0,
+            first="",
+            route=route,
+        )
+        _tell(self._observers, record)
+        check = current_check.get()
+        if check is not None:
+            check.spent.append(route.cost)
 
     async def complete(
         self,
@@ -336,6 +360,7 @@ class Engine:
                 entered = gate.enter(attempt, clock())
                 if not entered.turn.granted:
                     await gate.wait(entered, clock)
+            admission.begin()
             answer = attempt.take(await attempt.begin())
         except (Exception, CancelledError) as error:  # noqa: BLE001  (see `failure`)
             attempt.error = await failure(error, target.name)
@@ -358,3 +383,11 @@ class Engine:
         if answer is None:
             raise ProviderError(f"{target.name} declined: it has no answer of its own")
         return answer, cost
+
+
+def _tell(observers: Sequence[Observer], record: CallRecord) -> None:
+    for observer in observers:
+        try:
+            observer.call_finished(record)
+        except Exception as failed:  # noqa: BLE001  (anyone's code; the call has ended)
+            warn("cascade.observer_failed", observer=repr(observer), exc_info=failed)

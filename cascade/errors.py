@@ -10,7 +10,11 @@
     │   ├── UnknownModelError           the provider knows no such model
     │   ├── UnknownVerifierError        no verifier of that name is registered
     │   ├── MissingAPIKeyError          names the variable, never a value
-    │   └── MissingExtraError           names the pip command
+    │   ├── MissingExtraError           names the pip command
+    │   ├── DataFileError *             a golden set, recording or log of runs, with file and line
+    │   ├── ScorerError *               a scorer cannot be used
+    │   │   └── GateSeesReferenceError *    a verifier knows what the scorer knows
+    │   └── ThresholdsChangedError *    the thresholds are others than before the results
     ├── PromptError                     the prompt or its variables do not fit the policy
     ├── ProviderError                   one attempt failed
     │   ├── APIConnectionError          no connection, or it broke
@@ -39,6 +43,9 @@
         ├── CascadeExhausted            every tier was rejected or failed
         ├── DeadlineExceededError       the call's deadline passed first
         └── BudgetExceededError         the budget does not allow the call
+
+Those with a star are in `cascade.policies`, all others in `cascade`. What a replay finds to be
+missing (`cascade.replay.NotRecordedError`) reaches users as a ConfigError that counts the rows.
 
 The engine fills in ``policy``, ``tier`` and ``attempt`` where an error crosses it, so that
 whoever raises one deeper down need not know them.

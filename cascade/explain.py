@@ -12,13 +12,18 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from cascade.result import Attempt
+    from cascade.routing import Route
 
 WIDTH = 110
 """Columns of the plain-text table."""
 
 
 def rich_table(
-    attempts: Sequence[Attempt], *, total: tuple[float, Cost], winner: Attempt | None = None
+    attempts: Sequence[Attempt],
+    *,
+    total: tuple[float, Cost],
+    winner: Attempt | None = None,
+    route: Route | None = None,
 ) -> Table:
     """The table for a rich console.
 
@@ -26,6 +31,7 @@ def rich_table(
         attempts: one row each.
         total: the call's seconds and cost.
         winner: the attempt whose answer was returned.
+        route: what the router said, in a row before the others.
     """
     from rich.table import Table
     from rich.text import Text
@@ -39,6 +45,16 @@ def rich_table(
     table.add_column("start", justify="right")
     table.add_column("time", justify="right", footer=f"{latency:.2f} s")
     table.add_column("cost", justify="right", footer=str(cost))
+    if route is not None:
+        table.add_row(
+            "",
+            "router",
+            Text(_printable(f"begin at {route.start}" if route.start else "no opinion")),
+            Text(_printable(route.reason)),
+            "0.00 s",
+            f"{route.latency:.2f} s",
+            str(route.cost),
+        )
     for attempt in attempts:
         table.add_row(
             str(attempt.number),
@@ -53,7 +69,11 @@ def rich_table(
 
 
 def table(
-    attempts: Sequence[Attempt], *, total: tuple[float, Cost], winner: Attempt | None = None
+    attempts: Sequence[Attempt],
+    *,
+    total: tuple[float, Cost],
+    winner: Attempt | None = None,
+    route: Route | None = None,
 ) -> str:
     """The same table as plain text."""
     from io import StringIO
@@ -62,7 +82,7 @@ def table(
 
     out = StringIO()
     console = Console(file=out, width=WIDTH, color_system=None, force_terminal=False)
-    console.print(rich_table(attempts, total=total, winner=winner))
+    console.print(rich_table(attempts, total=total, winner=winner, route=route))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 

@@ -16,11 +16,10 @@ import anyio
 from msgspec import Struct
 
 from cascade.breaker import CircuitBreaker
-from cascade.errors import APITimeoutError, CircuitOpenError, ConfigError
+from cascade.errors import APITimeoutError, CircuitOpenError
 from cascade.health import overloaded, unwell
 from cascade.latency import ModelLatency
 from cascade.limiter import Limiter, Outcome, Ticket
-from cascade.model import Limits
 from cascade.quota import Quota
 from cascade.types import Answer
 
@@ -48,20 +47,11 @@ class Turnstile:
             self.gates[name] = Gate(name, self, random)
         return self.gates[name]
 
-    def quota(self, name: str, limits: Limits) -> Quota | None:
-        """The quota of the provider's model of that name; None without limits.
-
-        Raises:
-            ConfigError: other limits were stated for it.
-        """
-        if not limits:
-            return None
-        quota = self._quotas.setdefault(name, Quota(name, limits))
-        if quota.limits != limits:
-            raise ConfigError(
-                f"limits: {name} has {quota.limits} already, and all its calls share them"
-            )
-        return quota
+    def quota(self, name: str) -> Quota:
+        """The quota of the provider's model of that name: one for all that call it."""
+        if name not in self._quotas:
+            self._quotas[name] = Quota(name)
+        return self._quotas[name]
 
     def release(self, turn: Ticket, outcome: Outcome, model: str, ttft: float | None) -> None:
         """End a turn, waited for or had, and let those go on for whom there is room now."""

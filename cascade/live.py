@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
+from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
@@ -211,7 +212,7 @@ class LiveCall(Struct, eq=False):
 
     def _assign(self, job: Job, task: anyio.TaskHandle[None] | None) -> None:
         """Have the task cancelled with any attempt of the job."""
-        for id_ in (job.attempt,) if type(job) is Start else job.attempts:
+        for id_ in _attempts(job):
             self.attempts[id_].task = task
 
     async def _work(self, job: Job) -> None:
@@ -223,20 +224,26 @@ class LiveCall(Struct, eq=False):
                 return
             self._pending += self._handle(event)
             # Cancelled, the task is of no use to others, though it may just have ended its job.
-            if not self._pending or self._dropped(job):
+            if not self._pending or self._dropped(job) or not self._hand_over(job):
                 break
-            # Without a name for the task, which keeps what it raises and so this frame.
-            ended = job.attempt if type(job) is Start else job.attempts[0]
             job = self._pending.pop(0)
-            self._assign(job, self.attempts[ended].task)
             self._spawn_pending()  # the others, beside it
         self._spawn_pending()
 
+    def _hand_over(self, ended: Job) -> bool:
+        """Have the task of a job that has ended cancelled with the next job's attempts, only.
+
+        False where the task is not known yet, as it runs before whoever made it goes on.
+        """
+        # Not in `_work`: a task keeps what it raises, and so the frames that know it.
+        task = self.attempts[_attempts(ended)[0]].task
+        self._assign(ended, None)
+        self._assign(self._pending[0], task)
+        return task is not None
+
     def _dropped(self, job: Job) -> bool:
         """Whether the job's attempts were cancelled, be it before their task ran."""
-        if type(job) is Start:
-            return self.attempts[job.attempt].cancelled is not None
-        return any(self.attempts[id_].cancelled is not None for id_ in job.attempts)
+        return any(self.attempts[id_].cancelled is not None for id_ in _attempts(job))
 
     # Events in, actions out
 
@@ -302,13 +309,15 @@ class LiveCall(Struct, eq=False):
             target = attempt.target
             if tier.admits or self.purse is not None:
                 admission = Admission(attempt, self.purse, tier.tier.timeout)
-                await self._hold(job, admission.enter())
+                await self._hold(job, admission.enter)
             if target.gate is not None:
                 entered = target.gate.enter(self, self.clock())
                 if entered.since is None:
-                    await self._hold(job, target.gate.wait(entered, self.clock))
+                    await self._hold(job, partial(target.gate.wait, entered, self.clock))
             if self.state.attempts[job.attempt].ended is not None:
                 return self._elapsed()  # it was given up while it waited
+            if admission is not None:
+                admission.begin()
             value = await attempt.begin()
             if attempt.cancelled is not None:
                 return self._elapsed()  # what came all the same was told of as cancelled
@@ -330,10 +339,10 @@ class LiveCall(Struct, eq=False):
         enough = tier.enough is not None and self._enough(job, tier.enough)
         return Answered(self.clock(), job.attempt, enough)
 
-    async def _hold(self, job: Start, until: Awaitable[None]) -> None:
+    async def _hold(self, job: Start, wait: Callable[[], Awaitable[None]]) -> None:
         """Wait for what is not the attempt's own doing, without its timeout running."""
         self._feed(Held(self.clock(), job.attempt))
-        await until
+        await wait()
         self._feed(Began(self.clock(), job.attempt))
 
     def _leave(self, job: Start, entered: Pass) -> None:
@@ -448,6 +457,10 @@ class LiveCall(Struct, eq=False):
         async with anyio.create_task_group() as tasks:
             for id_ in job.attempts:
                 tasks.start_soon(judge, id_)
+
+
+def _attempts(job: Job) -> tuple[int, ...]:
+    return (job.attempt,) if type(job) is Start else job.attempts
 
 
 def _with_feedback(request: Request, answer: Answer, reason: str) -> Request:

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from cascade.address import secret_in
+from cascade.address import fault_of_any
 from cascade.cost import Price
 from cascade.errors import ConfigError
 from cascade.provider import Provider
 
+MOST_IN_A_TOKEN = 128
+"""Characters: what tokenizers have of such length are rows of one character; words are shorter."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Limits:
     """What a provider allows of one model; None for no limit.
 
@@ -55,8 +58,11 @@ class ModelSpec:
         price: as in `Tier`.
         cancel_stops_billing: as in `Tier`.
         context_window: tokens that it takes; an attempt whose prompt is surely longer fails before
-            it is sent.
-        limits: what its provider allows; all that call the model share them.
+            it is sent. Surely: it has more words, parted by blanks (no usual tokenizer makes one
+            token of two), or more than `MOST_IN_A_TOKEN` characters a token. Often it takes the
+            provider to find a prompt too long.
+        limits: what its provider allows; all that call the model, at the same address and with the
+            same key, share them, and those of the policy that was made ready last hold.
 
     Raises:
         ConfigError: a value is impossible.
@@ -76,10 +82,22 @@ class ModelSpec:
             raise ConfigError(
                 f"a model is 'provider:model', a function or a Provider; got {self.model!r}"
             )
+        for key in ("base_url", "api_key"):
+            if not isinstance(getattr(self, key), str | None):
+                raise ConfigError(f"{key}: needs text, or None")  # and what it is may be secret
         check_address(self.base_url)
+        self._require("price", isinstance(self.price, Price | None), "a Price, or None")
+        stops = isinstance(self.cancel_stops_billing, bool | None)
+        self._require("cancel_stops_billing", stops, "True, False or None")
+        limits = isinstance(self.limits, Limits)
+        self._require("limits", limits, "Limits, such as Limits(concurrency=4)")
         window = self.context_window
         if window is not None and not _whole(window):
             raise ConfigError(f"context_window={window!r}: needs tokens, 1 or more, or None")
+
+    def _require(self, key: str, fits: bool, wanted: str) -> None:
+        if not fits:
+            raise ConfigError(f"{key}={getattr(self, key)!r}: needs {wanted}")
 
     @property
     def name(self) -> str:
@@ -96,7 +114,7 @@ def check_address(base_url: str | None) -> None:
     Raises:
         ConfigError: there is one; it is not repeated.
     """
-    if base_url is not None and (secret := secret_in(base_url)):
+    if base_url is not None and (secret := fault_of_any(base_url)):
         raise ConfigError(f"base_url: {secret}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypedDict, get_args
 
@@ -47,25 +47,70 @@ def apply(policy: Policy, overrides: Overrides) -> Changed:
     Raises:
         ConfigError: an unknown key, or an impossible value.
     """
-    for key in overrides:
-        if key not in Overrides.__annotations__:
-            known = Overrides.__annotations__
-            raise ConfigError(f"{key}: {nearest(key, known)}", policy=policy.name)
+    check_keys(overrides, policy.name)
     values: dict[str, Any] = dict(overrides)
     effort, max_cost = values.pop("effort", None), values.pop("max_cost", None)
-    if max_cost is not None and not (_number(max_cost) and 0 < max_cost < math.inf):
-        raise ConfigError(
-            f"max_cost={max_cost!r}: needs US dollars above 0, or None", policy=policy.name
-        )
     start, variant = None, ""
     if effort is not None:
         settings = effort_settings(policy, effort)
         start = settings.pop("start", None)
         limit = settings.pop("max_cost", None)
-        max_cost = limit if max_cost is None else max_cost
+        max_cost = max_cost if "max_cost" in overrides else limit
         values = {**settings, **values}
         variant = f"effort={effort}"
     return Changed(replace(policy, **values) if values else policy, start, max_cost, variant)
+
+
+def check_keys(overrides: Mapping[str, Any], policy: str) -> None:
+    """Refuse an unknown key, and a limit that is none.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for key in overrides:
+        if key not in Overrides.__annotations__:
+            raise ConfigError(f"{key}: {nearest(key, Overrides.__annotations__)}", policy=policy)
+    limit = overrides.get("max_cost")
+    if limit is not None and not (_number(limit) and 0 < limit < math.inf):
+        raise ConfigError(f"max_cost={limit!r}: needs US dollars above 0, or None", policy=policy)
+
+
+def check_effort(policy: Policy, effort: str) -> None:
+    """Refuse what a policy's table for an effort cannot change.
+
+    Raises:
+        ConfigError: an unknown key, or an impossible value.
+    """
+    settings = effort_settings(policy, effort)
+    start = settings.pop("start", None)
+    check_keys(settings, policy.name)
+    settings.pop("max_cost", None)
+    try:
+        if start is not None:
+            position(policy, start)
+        replace(policy, efforts={}, **settings)
+    except ConfigError as error:
+        error.message = f"efforts.{effort}.{error.message}"
+        raise
+
+
+def position(policy: Policy, start: str | int) -> int:
+    """The tier to begin at, from its name or position.
+
+    Raises:
+        ConfigError: there is no such tier.
+    """
+    if isinstance(start, str):
+        return policy.index(start)
+    if isinstance(start, bool) or not isinstance(start, int):
+        raise ConfigError(
+            f"start={start!r}: needs the name or the position of a tier", policy=policy.name
+        )
+    if not 0 <= start < len(policy.tiers):
+        raise ConfigError(
+            f"start={start}: the policy has tiers 0 to {len(policy.tiers) - 1}", policy=policy.name
+        )
+    return start
 
 
 def effort_settings(policy: Policy, effort: str) -> dict[str, Any]:
@@ -87,6 +132,8 @@ def effort_settings(policy: Policy, effort: str) -> dict[str, Any]:
         }
         return usual.get(effort, {})
     known = {*Overrides.__annotations__, "start"} - {"effort"}
+    if not isinstance(own, Mapping):
+        raise ConfigError(f"efforts.{effort}={own!r}: needs a table", policy=policy.name)
     for key in own:
         if key not in known:
             raise ConfigError(f"efforts.{effort}.{key}: {nearest(key, known)}", policy=policy.name)

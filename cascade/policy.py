@@ -227,8 +227,9 @@ class Policy:
         if self.router is not None:
             self._require("router", len(self.tiers) > 1, "a second tier to begin at")
             self._check_router(self.router)
-        fits = not set(self.efforts) - set(get_args(Effort))
+        fits = _table(self.efforts) and not set(self.efforts) - set(get_args(Effort))
         self._require("efforts", fits, "tables named 'fast', 'balanced' or 'best'")
+        self._check_efforts()
         self._require("deadline", _positive(self.deadline), "seconds above 0, or None")
         fits = _delay(self.grace, quantile=False)
         self._require("grace", fits, "seconds, 0 or more, or None")
@@ -263,6 +264,12 @@ class Policy:
         if tier not in names:
             raise ConfigError(f"no tier {tier!r}: {nearest(tier, names)}", policy=self.name)
         return names.index(tier)
+
+    def _check_efforts(self) -> None:
+        from cascade.overrides import check_effort  # overrides know policies
+
+        for effort in self.efforts:
+            check_effort(self, effort)
 
     def _check_router(self, given: RouterLike) -> None:
         try:
@@ -349,3 +356,7 @@ def _delay(value: Any, *, quantile: bool = True) -> bool:
 
 def _whole(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _table(value: Any) -> bool:
+    return isinstance(value, Mapping)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -10,20 +10,21 @@ import anyio
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cascade.bind import check_quantiles, make_plan
-from cascade.budget import Budget
+from cascade.bind import check_quantiles, make_plan, refuse_unused
+from cascade.context import current_check
 from cascade.cost import Cost, total
 from cascade.errors import ConfigError, PromptError
 from cascade.finding import PolicyLike
 from cascade.live import LiveCall
-from cascade.overrides import Changed, Overrides, apply
+from cascade.overrides import Changed, Overrides, apply, check_keys, position
 from cascade.policy import Policy
 from cascade.purse import Purse
 from cascade.records import Observer
-from cascade.routing import Entry, Route, as_router, decide
+from cascade.routing import Entry, Route, RouterLike, as_router, decide
 from cascade.types import Prompt, Request
 
 _NONE: Mapping[str, str] = {}
+_NO_MONEY = 1e-12  # dollars: a limit is above 0, and this pays for nothing
 
 if TYPE_CHECKING:
     from cascade.engine import Engine
@@ -44,39 +45,79 @@ async def prepare(
     """
     if not isinstance(policy, Policy):
         policy = engine.find(policy)
-    entry: Entry | None = None
-    began: float | None = None
-    route: Route | None = None
-    if isinstance(policy, Entry):
-        entry, began = policy, engine.backend().clock()
-        policy, route = await _enter(engine, entry, Request.of(prompt))
+    check_keys(overrides, policy.name)
     try:
-        asked = _Asked(Request.of(prompt), start, variables or _NONE, overrides, began, route)
-        if engine.budget is not None and (thrifty := engine.budget.adapt(policy)) is not policy:
-            with suppress(ConfigError):  # where it has no place for what the caller wants, it goes
-                return await _ready(engine, thrifty, asked, whole=policy)
-        call = await _ready(engine, policy, asked, whole=policy)
+        asked = _Asked(Request.of(prompt), start, variables or _NONE, overrides)
+        if isinstance(policy, Entry):
+            return await _enter(engine, policy, asked)
+        return await _of_policy(engine, policy, asked)
     except (ConfigError, PromptError) as error:
         error.policy = error.policy or policy.name
         raise
-    if entry is not None and isinstance(entry.router, Observer):
-        call.routers.append(entry.router)
-    return call
 
 
 class _Asked(Struct):
     """What the caller asks for.
 
     Attributes:
-        began: when the entry's router was asked, if one was; ``route`` is what it said.
+        began: when an entry's router was asked, if one was; ``route`` is what it said.
     """
 
     request: Request
     start: str | int | None
     variables: Mapping[str, str]
     overrides: Overrides
-    began: float | None
-    route: Route | None
+    began: float | None = None
+    route: Route | None = None
+
+
+async def _enter(engine: Engine, entry: Entry, asked: _Asked) -> LiveCall:
+    """The call under the policy that the router picks; the first where it has no opinion."""
+    names, clock = tuple(entry.policies), engine.backend().clock
+    used = _used_by(engine, entry, asked.variables)
+    asked.began = clock()
+    deadline, limit = asked.overrides.get("deadline"), asked.overrides.get("max_cost")
+    purse = _purse(engine, entry.name, limit)
+    asking = _Asking(engine, entry.router, entry.name, names, asked, purse)
+    asked.route = route = await asking.ask(deadline)
+    name = names[0] if route.start is None else route.start
+    policy = _policy_of(engine, entry, name)
+    asked.variables = {key: asked.variables[key] for key in used[name] & asked.variables.keys()}
+    if limit is not None and route.cost.high is not None:
+        left = max(limit - route.cost.high, _NO_MONEY)
+        asked.overrides = Overrides(**{**asked.overrides, "max_cost": left})
+    call = await _of_policy(engine, policy, asked)
+    if isinstance(entry.router, Observer):
+        call.routers.append(entry.router)
+    return call
+
+
+def _policy_of(engine: Engine, entry: Entry, name: str) -> Policy:
+    policy = engine.find(entry.policies[name])
+    if isinstance(policy, Entry):
+        raise ConfigError(f"{name!r} is a router over policies too", policy=entry.name)
+    return policy
+
+
+def _used_by(
+    engine: Engine, entry: Entry, given: Mapping[str, str]
+) -> Mapping[str, frozenset[str]]:
+    """The variables of each policy. All must be there, as nobody knows yet which will run."""
+    used = {}
+    for name in entry.policies:
+        bound = engine.bind(_policy_of(engine, entry, name))
+        used[name] = bound.variables
+        bound.check_variables({key: given[key] for key in used[name] & given.keys()}, first=0)
+    refuse_unused(given, frozenset[str]().union(*used.values()), "policy")
+    return used
+
+
+async def _of_policy(engine: Engine, policy: Policy, asked: _Asked) -> LiveCall:
+    """The call under the policy, or under the thriftier variant that the budget has for it."""
+    if engine.budget is not None and (thrifty := engine.budget.adapt(policy)) is not policy:
+        with suppress(ConfigError):  # where it has no place for what the caller wants, it goes
+            return await _ready(engine, thrifty, asked, whole=policy)
+    return await _ready(engine, policy, asked, whole=policy)
 
 
 async def _ready(engine: Engine, policy: Policy, asked: _Asked, *, whole: Policy) -> LiveCall:
@@ -85,10 +126,10 @@ async def _ready(engine: Engine, policy: Policy, asked: _Asked, *, whole: Policy
     changed = apply(policy, asked.overrides) if asked.overrides else Changed(policy)
     if changed.policy is not policy:
         check_quantiles(changed.policy, bound.tiers)
-    purse = None
-    if engine.budget is not None or changed.max_cost is not None:
-        purse = _purse(policy.name, engine.budget, changed.max_cost)
-    start = changed.start if asked.start is None else asked.start
+    purse = _purse(engine, policy.name, changed.max_cost)
+    start = changed.start
+    if asked.start is not None:  # of the policy that the caller knows
+        start = whole.tiers[position(whole, asked.start)].name
     routed = start is None and policy.router is not None
     first = 0 if start is None else position(policy, start)
     if bound.templated or asked.variables or policy is not whole:
@@ -96,9 +137,14 @@ async def _ready(engine: Engine, policy: Policy, asked: _Asked, *, whole: Policy
         full = bound if policy is whole else engine.bind(whole)
         full.check_variables(asked.variables, first=first if policy is whole else 0)
     began = asked.began
-    if routed:
-        began = engine.backend().clock() if began is None else began
-        chosen = await _route(engine, changed.policy, request, purse)
+    if routed and policy.router is not None:
+        clock = engine.backend().clock
+        began = clock() if began is None else began
+        left = changed.policy.deadline
+        left = None if left is None else max(0.0, began + left - clock())
+        names = tuple([tier.name for tier in policy.tiers])
+        asking = _Asking(engine, policy.router, policy.name, names, asked, purse, began)
+        chosen = await asking.ask(left)
         route = _together(route, chosen)
         first = 0 if chosen.start is None else policy.index(chosen.start)
     plan = bound.plan
@@ -114,63 +160,52 @@ async def _ready(engine: Engine, policy: Policy, asked: _Asked, *, whole: Policy
     return call
 
 
-def position(policy: Policy, start: str | int) -> int:
-    """The tier to begin at, from its name or position.
-
-    Raises:
-        ConfigError: there is no such tier.
-    """
-    if isinstance(start, str):
-        return policy.index(start)
-    if isinstance(start, bool) or not isinstance(start, int):
-        raise ConfigError(
-            f"start={start!r}: needs the name or the position of a tier", policy=policy.name
-        )
-    if not 0 <= start < len(policy.tiers):
-        raise ConfigError(
-            f"start={start}: the policy has tiers 0 to {len(policy.tiers) - 1}", policy=policy.name
-        )
-    return start
-
-
-def _purse(policy: str, budget: Budget | None, max_cost: float | None) -> Purse:
+def _purse(engine: Engine, policy: str, max_cost: float | None) -> Purse | None:
+    """What pays for a call; for one that a verifier or a router makes, its own call pays too."""
+    check, budget = current_check.get(), engine.budget
+    outer = None if check is None else check.purse
+    if budget is None and max_cost is None and outer is None:
+        return None
     limits = (max_cost, None if budget is None else budget.per_call(policy))
-    return Purse(policy, budget, min((each for each in limits if each is not None), default=None))
+    limit = min((each for each in limits if each is not None), default=None)
+    return Purse(policy, budget, limit, outer)
 
 
-async def _enter(engine: Engine, entry: Entry, request: Request) -> tuple[Policy, Route]:
-    """The policy that the entry's router picks; its first one where it has no opinion."""
-    names = tuple(entry.policies)
-    router = as_router(entry.router)
-    route = await decide(router, request, names, engine=engine, policy=entry.name)
-    name = names[0] if route.start is None else route.start
-    policy = engine.find(entry.policies[name])
-    if isinstance(policy, Entry):
-        raise ConfigError(
-            f"{name!r} is a router over policies too: one is enough", policy=entry.name
+class _Asking(Struct):
+    """A question to a router."""
+
+    engine: Engine
+    router: RouterLike
+    policy: str
+    choices: Sequence[str]
+    asked: _Asked
+    purse: Purse | None
+    began: float | None = None
+
+    async def ask(self, seconds: float | None) -> Route:
+        """What the router says, as far as it says so in time; whatever it costs is told of."""
+        clock, spent = self.engine.backend().clock, list[Cost]()
+        began = clock()
+        try:
+            with anyio.move_on_after(seconds):
+                return await decide(
+                    as_router(self.router),
+                    self.asked.request,
+                    self.choices,
+                    engine=self.engine,
+                    policy=self.policy,
+                    spent=spent,
+                    purse=self.purse,
+                )
+        except BaseException as error:
+            route = Route(
+                reason="given up while it was asked", cost=total(spent), latency=clock() - began
+            )
+            self.engine.give_up(self.policy, self.asked.request, route, error)
+            raise
+        return Route(
+            reason="the call's deadline passed first", cost=total(spent), latency=clock() - began
         )
-    return policy, route
-
-
-async def _route(engine: Engine, policy: Policy, request: Request, purse: Purse | None) -> Route:
-    """Where the policy's router begins, as far as it says so before the call's deadline."""
-    assert policy.router is not None
-    names = [tier.name for tier in policy.tiers]
-    clock, spent = engine.backend().clock, list[Cost]()
-    began = clock()
-    with anyio.move_on_after(policy.deadline):
-        return await decide(
-            as_router(policy.router),
-            request,
-            names,
-            engine=engine,
-            policy=policy.name,
-            spent=spent,
-            purse=purse,
-        )
-    return Route(
-        reason="the call's deadline passed first", cost=total(spent), latency=clock() - began
-    )
 
 
 def _together(entry: Route | None, route: Route) -> Route:

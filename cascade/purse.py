@@ -35,11 +35,19 @@ class Purse:
         policy: name of the policy, for the budget.
         budget: the engine's, if it has one.
         limit: US dollars that the call may cost; None for no limit of its own.
+        outer: the purse of the call whose verifier or router makes this one, which pays too.
     """
 
-    __slots__ = ("_budget", "_left", "_limit", "_policy")
+    __slots__ = ("_budget", "_left", "_limit", "_outer", "_policy")
 
-    def __init__(self, policy: str, budget: Budget | None, limit: float | None) -> None:
+    def __init__(
+        self,
+        policy: str,
+        budget: Budget | None,
+        limit: float | None,
+        outer: Purse | None = None,
+    ) -> None:
+        self._outer = outer
         self._policy = policy
         self._budget = budget
         self._limit = limit
@@ -58,22 +66,32 @@ class Purse:
                 f"{target.name} has no known price, so no budget can be kept: set 'price'"
             )
         amount = at_most(target.price, request)
-        if amount > self._left + _ROUNDING:
-            raise BudgetExceededError(
-                f"{target.name} may cost ${amount:.6f}, and ${max(self._left, 0.0):.6f} is left "
-                f"of the ${self._limit:.6f} that this call may cost; a lower max_tokens costs less"
-            )
-        self._left -= amount
+        self._require(target.name, amount)
+        self._take(amount)
         if self._budget is None:
             return Reserved(amount)
         try:
             return Reserved(amount, await self._budget.reserve(self._policy, amount))
         except BaseException:
-            self._left += amount
+            self._take(-amount)
             raise
+
+    def _require(self, name: str, amount: float) -> None:
+        if amount > self._left + _ROUNDING:
+            raise BudgetExceededError(
+                f"{name} may cost ${amount:.6f}, and ${max(self._left, 0.0):.6f} is left "
+                f"of the ${self._limit:.6f} that this call may cost; a lower max_tokens costs less"
+            )
+        if self._outer is not None:
+            self._outer._require(name, amount)
+
+    def _take(self, amount: float) -> None:
+        self._left -= amount
+        if self._outer is not None:
+            self._outer._take(amount)
 
     def settle(self, reserved: Reserved, cost: Cost) -> None:
         """Book what the call did cost."""
-        self._left += reserved.amount - (reserved.amount if cost.high is None else cost.high)
-        if self._budget is not None and reserved.held is not None:
+        self._take((reserved.amount if cost.high is None else cost.high) - reserved.amount)
+        if self._budget is not None:
             self._budget.settle(reserved.held, cost)

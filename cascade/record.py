@@ -12,13 +12,15 @@ from cascade.errors import (
     CallError,
     CascadeError,
     CascadeExhausted,
+    ConfigError,
     DeadlineExceededError,
+    PromptError,
     ProviderError,
 )
 from cascade.events import CancelReason
 from cascade.records import CallEnd, CallRecord
 from cascade.result import Attempt, CallOutcome, Ending, Result
-from cascade.verdict import Verdict, shorten
+from cascade.verdict import UNPAID, Verdict, shorten
 
 if TYPE_CHECKING:
     from cascade.asking import LiveAttempt
@@ -121,9 +123,9 @@ def call_record(
         began=began,
         policy=call.name,
         request=call.request,
-        outcome=_end(error) if found is None else found.outcome,
+        outcome=call_end(error) if found is None else found.outcome,
         result=found,
-        error=None if error is None else _shown(error),
+        error=None if error is None else shown(error),
         attempts=attempts,
         cost=cost,
         waste=cost if found is None else found.waste,
@@ -147,12 +149,14 @@ def _total(call: LiveCall, attempts: tuple[Attempt, ...]) -> Cost:
     return cost if call.route is None else cost + call.route.cost
 
 
-def _shown(error: BaseException) -> str:
+def shown(error: BaseException) -> str:
+    """The error as records have it."""
     message = error.message if isinstance(error, CascadeError) else str(error)
     return shorten(f"{type(error).__name__}: {message}")
 
 
-def _end(error: BaseException | None) -> CallEnd:
+def call_end(error: BaseException | None) -> CallEnd:
+    """How a call that raised has ended."""
     if isinstance(error, CascadeExhausted):
         return "exhausted"
     if isinstance(error, DeadlineExceededError):
@@ -184,6 +188,8 @@ def _call_cost(attempt: LiveAttempt, ended: float | None) -> Cost:
         if target.price is None:
             return _UNKNOWN
         return billing.answered(target.price, attempt.request, attempt.answer)
+    if isinstance(error, PromptError | ConfigError):
+        return FREE  # it could not even be written
     if isinstance(error, ProviderError) and (not error.sent or (error.status or 0) >= 400):
         return FREE  # neither what never arrived nor an error status is billed
     if target.price is None:
@@ -222,6 +228,13 @@ def _timed_out(call: LiveCall, id_: int) -> APITimeoutError:
     return error
 
 
+def _unpaid(attempt: Attempt) -> bool:
+    verdict = attempt.verdict
+    return isinstance(attempt.error, BudgetExceededError) or (
+        verdict is not None and verdict.code == UNPAID
+    )
+
+
 def _no_answer(call: LiveCall, attempts: tuple[Attempt, ...]) -> CallError:
     finish = call.state.finish
     assert finish is not None
@@ -230,11 +243,15 @@ def _no_answer(call: LiveCall, attempts: tuple[Attempt, ...]) -> CallError:
     if finish.outcome == "deadline":
         what = DeadlineExceededError
         head = f"no accepted answer within the deadline ({call.state.plan.deadline:g} s)"
-    elif any(isinstance(attempt.error, BudgetExceededError) for attempt in attempts):
+    elif any(map(_unpaid, attempts)):
         what = BudgetExceededError
         head = "no accepted answer, and no money for more"
     # A failure that all the retries repeat is told once.
     steps = "; ".join(dict.fromkeys(f"{a.tier} {a.outcome} ({a.reason})" for a in attempts))
+    if not steps:
+        steps = (
+            "no tier had begun" if call.route is None else f"no tier had begun; {call.route.reason}"
+        )
     error = what(f"{head}: {steps}", policy=call.name, attempts=attempts)
     causes = [attempt.error for attempt in attempts if attempt.error is not None]
     error.__cause__ = causes[-1] if causes else None

@@ -106,7 +106,8 @@ class Result(Struct, frozen=True, kw_only=True):
         """The attempts as a table: tier, what happened, why, time, cost."""
         from cascade.explain import table
 
-        return table(self.attempts, total=(self.latency, self.cost), winner=self.winner)
+        total = (self.latency, self.cost)
+        return table(self.attempts, total=total, winner=self.winner, route=self.route)
 
     @property
     def waste(self) -> Cost:

@@ -6,6 +6,7 @@ ever, and every answer is checked.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from msgspec import Struct
 from msgspec.structs import replace
 
+from cascade.cancellation import being_cancelled
 from cascade.context import Check, current_check
 from cascade.cost import FREE, Cost, total
 from cascade.errors import ConfigError, nearest
@@ -162,7 +164,9 @@ async def decide(
         found = router.route(request, choices)
         route = await found if inspect.isawaitable(found) else found
         _check_route(router, route, choices)
-    except Exception as error:  # noqa: BLE001  (anyone's code: its failure must not end the call)
+    except (Exception, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and being_cancelled():
+            raise
         route = Route(reason=_failed(router, error, policy))
     finally:
         current_check.reset(token)
@@ -176,7 +180,7 @@ def _check_route(router: Router, route: object, choices: Sequence[str]) -> None:
         raise ValueError(f"starts at {route.start!r}: {nearest(str(route.start), choices)}")
 
 
-def _failed(router: Router, error: Exception, policy: str) -> str:
+def _failed(router: Router, error: BaseException, policy: str) -> str:
     from cascade.logs import warn  # logs know results, and results know routes
 
     reason = f"the router failed: {type(error).__name__}: {error}"[:300]
@@ -290,6 +294,10 @@ class Entry:
             raise
         object.__setattr__(self, "router", router)
         object.__setattr__(self, "policies", MappingProxyType(dict(self.policies)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A mapping proxy cannot be pickled.
+        return Entry, (self.name, self.router, dict(self.policies))
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:

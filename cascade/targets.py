@@ -15,11 +15,13 @@ from cascade.cost import Price
 from cascade.errors import ConfigError, MissingAPIKeyError
 from cascade.gate import Gate, Turnstile
 from cascade.latency import ModelLatency
-from cascade.model import ModelSpec
+from cascade.model import Limits, ModelSpec
 from cascade.policy import Model, Tier
 from cascade.prices import published_price
 from cascade.provider import Provider, ProviderContext, find_provider, split_model
 from cascade.quota import Quota
+
+_Called = Provider | Callable[..., Any]
 
 
 class Target(Struct, frozen=True):
@@ -30,7 +32,8 @@ class Target(Struct, frozen=True):
         model: what its provider calls it.
         ready: to be awaited before each call.
         gate: its breaker and its provider's limit; None where nothing can be overloaded.
-        quota: the limits that its user states; None without any.
+        quota: keeps its calls within the limits that anybody states of it.
+        limits: those that are stated here; None where nothing is said.
         context_window: tokens that it takes, if its user says so.
     """
 
@@ -41,8 +44,9 @@ class Target(Struct, frozen=True):
     free: bool
     ready: Callable[[str], Awaitable[None]] | None
     gate: Gate | None
+    quota: Quota
+    limits: Limits | None = None
     cancel_stops_billing: bool | None = None
-    quota: Quota | None = None
     context_window: int | None = None
 
 
@@ -53,8 +57,8 @@ class Providers:
         self._context = context
         self._random = random or Random()  # noqa: S311  (jitter, no secret)
         self._learnt: dict[str, ModelLatency] = {}
-        self.turnstiles: WeakKeyDictionary[Provider, Turnstile] = WeakKeyDictionary()
-        self._by_id: dict[int, tuple[ref[Provider], Turnstile]] = {}
+        self.turnstiles: WeakKeyDictionary[_Called, Turnstile] = WeakKeyDictionary()
+        self._by_id: dict[int, tuple[ref[_Called], Turnstile]] = {}
         self._made: dict[tuple[str, str | None, str | None], Provider] = {}
 
     def target(self, model: Model, tier: Tier | None = None) -> Target:
@@ -86,7 +90,11 @@ class Providers:
     def _target(
         self, name: str, model: str, provider: Provider, price: Price | None, spec: ModelSpec
     ) -> Target:
-        gate, turnstile = None, self._turnstile(provider)
+        # A function is wrapped anew each time, and is the same model all the same.
+        turnstile = self._turnstile(provider if isinstance(spec.model, str) else spec.model)
+        gate, quota = None, turnstile.quota(name)
+        if spec.limits:
+            quota.suggest(spec.limits)
         if getattr(provider, "guarded", True):
             fresh = name not in turnstile.gates
             gate = turnstile.gate(name, self._random)
@@ -100,8 +108,9 @@ class Providers:
             free=bool(getattr(provider, "free", False)) and price is None,
             ready=getattr(provider, "ready", None),
             gate=gate,
+            quota=quota,
+            limits=spec.limits or None,
             cancel_stops_billing=_stops(provider, price, spec),
-            quota=turnstile.quota(name, spec.limits),
             context_window=spec.context_window,
         )
 
@@ -123,17 +132,17 @@ class Providers:
             if gate.name == name:
                 gate.latency.merge(latency)
 
-    def _turnstile(self, provider: Provider) -> Turnstile:
+    def _turnstile(self, called: _Called) -> Turnstile:
         try:
-            return self.turnstiles.setdefault(provider, Turnstile())
+            return self.turnstiles.setdefault(called, Turnstile())
         except TypeError:  # a user's own that is no key, as a dataclass
-            return self._turnstile_by_id(provider)
+            return self._turnstile_by_id(called)
 
-    def _turnstile_by_id(self, provider: Provider) -> Turnstile:
-        key, forget = id(provider), self._by_id.pop
+    def _turnstile_by_id(self, called: _Called) -> Turnstile:
+        key, forget = id(called), self._by_id.pop
         if key not in self._by_id:
             try:
-                until = ref(provider, lambda _: forget(key))
+                until = ref(called, lambda _: forget(key))
             except TypeError:  # nor can it be referred to weakly: each tier has its own
                 return Turnstile()
             self._by_id[key] = (until, Turnstile())

@@ -18,7 +18,9 @@ _OUTCOMES = ("accepted", "rejected", "abstained")
 
 CRASH = "check.crash"
 TOO_LATE = "check.timeout"
-"""Codes of the abstentions that the engine makes of a check that crashed or took too long."""
+UNPAID = "check.unpaid"
+"""Codes of the abstentions that the engine makes of a check that crashed, took too long, or had no
+money for the model that it asks."""
 
 MAX_REASON = 1000
 """Characters of a reason: it goes into prompts, logs and errors, and may quote the answer."""

@@ -110,6 +110,30 @@ async def test_a_race_may_follow_an_escalation() -> None:
     ]
 
 
+async def test_a_task_that_has_gone_on_is_not_cancelled_for_what_it_did_before() -> None:
+    class Watches:
+        async def verify(self, request: Request, answer: Answer, /) -> Verdict:
+            await anyio.sleep(0.5)
+            return Verdict.accept()
+
+        def prefix(self, text: str, /) -> Verdict | None:
+            return Verdict.reject("hopeless") if text.startswith("bad") else None
+
+    # The task in which "top" is found hopeless begins the replica of "low", due at that instant.
+    low = tier("low", says("good", 1000.0), says("good", 2.0), replica_after=1.0)
+    top = tier("top", says("bad " * 40, 1.0), says("good", 1.25), verify=Watches(), samples=2)
+    tiers = [low, tier("mid", says("good", 1.5)), top]
+    result = await run(Policy("p", tiers, start_after=0, prefer="cheapest", deadline=9.0))
+    assert (result.tier, result.latency) == ("low", 3.0)
+    assert [(a.tier, a.kind, a.outcome) for a in result.attempts] == [
+        ("low", "first", "cancelled"),
+        ("mid", "first", "accepted"),
+        ("top", "first", "cancelled"),
+        ("top", "first", "cancelled"),
+        ("low", "replica", "accepted"),
+    ]
+
+
 async def test_race_that_prefers_the_cheapest_waits_for_it() -> None:
     models = [
         tier("a", says("good", 5.0)),

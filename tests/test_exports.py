@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 
 import pytest
 
@@ -36,23 +37,30 @@ def test_every_error_has_the_common_base_and_is_exported() -> None:
 def test_the_error_tree_in_the_docstring_is_the_real_one() -> None:
     from cascade import errors
 
+    def own(names: Iterable[str], face: object) -> dict[str, type[Exception]]:
+        things = {name: getattr(face, name) for name in names}
+        return {
+            name: thing
+            for name, thing in things.items()
+            if inspect.isclass(thing) and issubclass(thing, Exception)
+        }
+
+    real = own(vars(errors), errors)
+    starred = own(cascade.policies.__all__, cascade.policies)
+    everything = real | starred
     assert errors.__doc__ is not None
     drawn: dict[str, str | None] = {}
     path: list[str] = []
     for line in errors.__doc__.splitlines():
         stripped = line[4:]
-        name = stripped.lstrip("│├└─ ").split(" ")[0]
-        if not hasattr(errors, name) or line[:4].strip():
+        name, _, rest = stripped.lstrip("│├└─ ").partition(" ")
+        if name not in everything or line[:4].strip():
             continue
         depth = (len(stripped) - len(stripped.lstrip("│├└─ "))) // 4
         path[depth:] = [name]
         drawn[name] = path[depth - 1] if depth else None
-    real = {
-        name: thing
-        for name, thing in vars(errors).items()
-        if inspect.isclass(thing) and issubclass(thing, Exception)
-    }
-    assert drawn.keys() == real.keys()
+        assert rest.startswith("*") == (name in starred), name
+    assert drawn.keys() == everything.keys()
     for name, parent in drawn.items():
         if parent is not None:
-            assert real[name].__bases__[0] is real[parent], name
+            assert everything[name].__bases__[0] is everything[parent], name

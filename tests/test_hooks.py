@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import pickle
 from collections.abc import Hashable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +21,7 @@ from cascade import (
     Cost,
     Engine,
     Entry,
+    ModelSpec,
     Policy,
     Price,
     PromptError,
@@ -52,6 +56,10 @@ def step(text: str, seconds: float = 1.0, tokens: int = 4) -> Scripted:
 def tier(name: str, *steps: Scripted, **settings: Any) -> Tier:
     usual: dict[str, Any] = {"verify": right, "price": PRICE, "params": PARAMS, "retries": 0}
     return Tier(ScriptedModel(*steps, name=name), name=name, **usual | settings)
+
+
+def by_name(request: Request) -> str:
+    return request.text
 
 
 async def costs_nothing(request: str) -> str:
@@ -134,6 +142,43 @@ async def test_an_observer_is_told_of_every_call_however_it_ends() -> None:
     assert len({record.id for record in kept.records}) == 4
 
 
+async def test_engines_are_told_of_to_observers_that_want_to_know() -> None:
+    class Ears(Kept):
+        def __init__(self) -> None:
+            super().__init__()
+            self.engines: list[str] = []
+
+        def engine_opened(self, engine: Engine, /) -> None:
+            self.engines.append("opened")
+
+        async def engine_closed(self, engine: Engine, /) -> None:
+            self.engines.append("closed")
+
+    class Source:
+        """A project whose settings change."""
+
+        def __init__(self) -> None:
+            self.ears = first
+
+        def settings(self) -> dict[str, Any]:
+            return {"observers": [self.ears]}
+
+        def find(self, reference: object, /) -> Policy:
+            return ladder()
+
+        def reload(self) -> None:
+            self.ears = second
+
+    first, second = Ears(), Ears()
+    async with Engine(project=Source()) as engine, anyio.create_task_group() as tasks:
+        tasks.start_soon(engine.run, "ladder", "hi")
+        await anyio.sleep(1.5)
+        engine.reload()
+        assert (first.engines, second.engines) == (["opened"], ["opened"])
+    assert (len(first.records), len(second.records)) == (1, 0)  # it began with the first
+    assert (first.engines, second.engines) == (["opened", "closed"], ["opened", "closed"])
+
+
 async def test_an_observer_that_raises_costs_no_answer(caplog: pytest.LogCaptureFixture) -> None:
     class Broken:
         def call_finished(self, record: CallRecord, /) -> None:
@@ -185,6 +230,78 @@ async def test_a_router_that_hangs_does_not_outlive_the_deadline() -> None:
     assert kept.records[0].latency == 2.5
     assert kept.records[0].route is not None
     assert "deadline" in kept.records[0].route.reason
+
+
+async def test_an_entrys_router_has_the_calls_deadline_and_its_limit() -> None:
+    model = ScriptedModel(step("ladder", 2.0, tokens=10), name="labels")
+    spec = ModelSpec(model, price=PRICE)
+
+    async def asks(request: Request) -> str:
+        answer, _ = await call_model(spec, request.with_params(**PARAMS))
+        return answer.text
+
+    kept = Kept()
+    entry = Entry("desk", asks, {"ladder": ladder()})
+    async with Engine(observers=[kept]) as engine:
+        began = anyio.current_time()
+        with pytest.raises(TimeoutError):
+            await engine.run(entry, "hi", deadline=1.0)
+        assert anyio.current_time() - began == 1.0
+        result = await engine.run(entry, "hi", max_cost=0.03)
+        assert result.cost.high == pytest.approx(0.018)  # a sum of floats
+        with pytest.raises(BudgetExceededError):
+            await engine.run(entry, "hi", max_cost=0.015)  # 0.010 are the router's
+
+
+async def test_an_entrys_policies_may_need_different_variables() -> None:
+    toned = Policy("toned", [tier("only", step("right"), prompt="{{tone}} {{prompt}}")])
+    entry = Entry("desk", lambda request: request.text, {"ladder": ladder(), "toned": toned})
+    async with Engine() as engine:
+        for name in ("ladder", "toned"):
+            assert (await engine.run(entry, name, variables={"tone": "kind"})).policy == name
+        with pytest.raises(PromptError, match="'tone' is missing"):
+            await engine.run(entry, "ladder")
+        with pytest.raises(PromptError, match="'tune' is used by no policy: did you mean 'tone'"):
+            await engine.run(entry, "ladder", variables={"tone": "kind", "tune": "x"})
+
+
+def test_an_entry_can_be_copied_and_sent_to_another_process() -> None:
+    entry = Entry("desk", by_name, {"one": "one", "two": "two"})
+    for copied in (deepcopy(entry), pickle.loads(pickle.dumps(entry))):
+        assert (copied.name, copied.policies) == ("desk", entry.policies)
+
+
+async def test_the_router_is_a_row_of_the_table() -> None:
+    async with Engine() as engine:
+        result = await engine.run(
+            ladder(router=lambda request: Route("large", reason="hard")), "hi"
+        )
+    assert "router  begin at large" in result.explain()
+
+
+async def test_a_call_that_is_given_up_while_its_router_is_asked_is_told_of() -> None:
+    model = ScriptedModel(step("large", 1.0, tokens=10), name="labels")
+
+    async def asks(request: Request) -> str:
+        answer, _ = await call_model(ModelSpec(model, price=PRICE), request.with_params(**PARAMS))
+        await anyio.sleep_forever()
+        return answer.text
+
+    kept = Kept()
+    async with Engine(observers=[kept]) as engine:
+        with anyio.move_on_after(3.0):
+            await engine.run(ladder(router=asks), "hi")
+    (record,) = kept.records
+    assert (record.outcome, record.attempts, record.latency) == ("cancelled", (), 3.0)
+    assert record.cost == Cost(0.01, 0.01)
+
+
+async def test_a_router_that_cancels_itself_has_no_opinion() -> None:
+    def gives_up(request: Request) -> str:
+        raise asyncio.CancelledError
+
+    async with Engine() as engine:
+        assert (await engine.run(ladder(router=gives_up), "hi")).escalations == 1
 
 
 async def test_a_router_is_told_what_came_of_the_calls_it_began() -> None:
@@ -309,6 +426,15 @@ async def test_variables_of_the_tiers_that_a_variant_lacks_are_no_mistake() -> N
             await engine.run(policy, "hi")
 
 
+async def test_a_request_that_cannot_be_written_costs_nothing() -> None:
+    broken = Scripted(error=PromptError("half of a surrogate pair"))
+    purse = Purse(1.0)
+    async with Engine(budget=purse) as engine:
+        with pytest.raises(CascadeExhausted):
+            await engine.run(Policy("p", [tier("small", broken)]), "hi")
+    assert purse.booked == [0.0]
+
+
 async def test_what_a_race_loses_is_settled_too() -> None:
     purse = Purse(1.0)
     tiers = [tier("quick", step("right")), tier("slow", step("right", 9.0))]
@@ -326,6 +452,20 @@ async def test_cancelled_while_it_waits_for_money() -> None:
     assert (purse.left, purse.held, purse.booked) == (1.0, {}, [])
 
 
+async def test_a_call_inside_a_check_is_paid_by_the_call_around_it() -> None:
+    inner = Policy("inner", [tier("judge", step("right", tokens=10))])
+
+    async def verify(answer: Answer) -> bool:
+        return (await engine.run(inner, "right?")).accepted
+
+    policy = Policy("outer", [tier("small", step("right"), verify=verify)])
+    async with Engine() as engine:
+        result = await engine.run(policy, "hi", max_cost=0.014)
+        assert result.cost == Cost(0.014, 0.014)
+        with pytest.raises(BudgetExceededError):
+            await engine.run(policy, "hi", max_cost=0.013)
+
+
 async def test_a_judge_is_paid_from_the_same_purse() -> None:
     judge = Tier(ScriptedModel(step("yes", tokens=10), name="judge"), name="judge", price=PRICE)
 
@@ -336,8 +476,10 @@ async def test_a_judge_is_paid_from_the_same_purse() -> None:
     policy = Policy("judged", [tier("small", step("wrong"), verify=verify)], exhausted="best")
     async with Engine() as engine:
         result = await engine.run(policy, "hi", max_cost=0.02)
-    assert not result.accepted  # the judge has no price, so it cannot be paid
-    assert "has no known price" in result.attempts[0].reason
+        assert not result.accepted  # the judge has no price, so it cannot be paid
+        assert "no money for the check" in result.attempts[0].reason
+        with pytest.raises(BudgetExceededError):
+            await engine.run(policy, "hi", max_cost=0.02, exhausted="raise")
 
 
 async def test_max_cost_bounds_the_call() -> None:
@@ -368,6 +510,22 @@ async def test_max_cost_is_dollars(value: Any) -> None:
 # Efforts
 
 
+@pytest.mark.parametrize(
+    ("efforts", "says"),
+    [
+        ({"best": {"strat": "large"}}, r"efforts\.best\.strat: did you mean 'start'"),
+        ({"best": {"start": "larg"}}, "did you mean 'large'"),
+        ({"fast": {"max_cost": -1}}, "max_cost"),
+        ({"fast": 3}, "needs a table"),
+        ({"quick": {}}, "'fast', 'balanced' or 'best'"),
+        (None, "efforts"),
+    ],
+)
+def test_a_table_of_an_effort_is_checked_when_the_policy_is_made(efforts: Any, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        ladder(efforts=efforts)
+
+
 async def test_an_effort_changes_the_call() -> None:
     kept = Kept()
     async with Engine(observers=[kept]) as engine:
@@ -388,9 +546,6 @@ async def test_a_policy_says_what_an_effort_means_and_the_caller_has_the_last_wo
             await engine.run(policy, "hi", effort="fast")
         assert (await engine.run(policy, "hi", effort="fast", deadline=2.5)).tier == "large"
         assert (await engine.run(policy, "hi", effort="fast", start=0, deadline=9)).latency == 3.0
-        wrong = ladder(efforts={"best": {"strat": "large"}})
-        with pytest.raises(ConfigError, match=r"efforts\.best\.strat: did you mean 'start'"):
-            await engine.run(wrong, "hi", effort="best")
         with pytest.raises(ConfigError, match="did you mean 'fast'"):
             await engine.run(policy, "hi", effort="fats")  # type: ignore[arg-type]
 

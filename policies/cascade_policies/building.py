@@ -16,7 +16,14 @@ from cascade_policies.checks import Check, Checks
 from cascade_policies.document import Document
 from cascade_policies.lines import KeyPath
 from cascade_policies.pointing import made_at, read_price
-from cascade_policies.references import check_api_key, check_model, is_name, named, places
+from cascade_policies.references import (
+    check_api_key,
+    check_base_url,
+    check_model,
+    is_name,
+    named,
+    places,
+)
 from cascade_policies.router_table import router_of
 from cascade_policies.tables import (
     UNKNOWN,
@@ -155,6 +162,7 @@ class Builder:
             self._read_file(path, key, values)
         check_json(document, (*path, "params"))
         check_api_key(document, path, values)
+        check_base_url(document, path, values)
         if "price" in values:
             values["price"] = read_price(document, (*path, "price"), values["price"])
         self._resolve(path, values)

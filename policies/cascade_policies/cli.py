@@ -85,6 +85,31 @@ app.command(
     name="schema",
     help="The JSON Schema of cascade.toml, for editors.",
 )
+app.command(
+    "cascade_policies.commands.record:record",
+    name="record",
+    help="Run every tier on every row of a golden set, once.",
+)
+app.command(
+    "cascade_policies.commands.replay:replay",
+    name="replay",
+    help="What a policy would have done on a recording.",
+)
+app.command(
+    "cascade_policies.commands.evaluate:evaluate",
+    name="eval",
+    help="Score models and policies against thresholds written down before.",
+)
+app.command(
+    "cascade_policies.commands.tune:tune",
+    name="tune",
+    help="The cheapest policy whose quality is certified on a recording.",
+)
+app.command(
+    "cascade_policies.commands.compare:compare",
+    name="compare",
+    help="Test the difference between a policy and its shadow.",
+)
 app.command(_route)
 _route.command(
     "cascade_policies.commands.route:fit", name="fit", help="Fit a learned router on a recording."

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cascade.address import fault_in
 from cascade.errors import ConfigError, nearest
 from cascade.provider import provider_names, split_model
 from cascade_policies.document import Document
@@ -45,6 +46,16 @@ def check_model(document: Document, path: KeyPath, reference: str) -> None:
     if provider not in (known := provider_names()):
         near = nearest(provider.lower(), known)
         raise document.error(path, f"no provider {provider!r}: {near}")
+
+
+def check_base_url(document: Document, path: KeyPath, values: Mapping[str, Any]) -> None:
+    """Refuse an address that leads nowhere, or has a secret in it. The message does not repeat it.
+
+    Raises:
+        PolicyFileError: there is one.
+    """
+    if "base_url" in values and (fault := fault_in(values["base_url"])):
+        raise document.error((*path, "base_url"), fault)
 
 
 def check_api_key(document: Document, path: KeyPath, values: Mapping[str, Any]) -> None:

@@ -7,13 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cascade.errors import UnknownPolicyError, nearest
+from cascade.errors import ConfigError, UnknownPolicyError, nearest
 from cascade.policy import Policy
 from cascade.routing import Entry
 from cascade_policies.file import PolicyFile, load_policy_file
 from cascade_policies.project.current import FILE, current_project
 from cascade_policies.stamps import Stamp, stamp
+
+if TYPE_CHECKING:
+    from cascade_policies.project.project import Project
 
 ENVIRONMENT = "CASCADE_POLICY_PATH"
 SUFFIX = ".toml"
@@ -29,20 +33,38 @@ class _Kept:
 _kept: dict[Path, _Kept] = {}
 
 
-def find(reference: str | Path) -> Policy | Entry:
-    """As `find_policy`; the name of a project's router over tasks is understood too.
+def find(reference: str | Path) -> Policy:
+    """The policy that a path means, or a name on the search path; no task of a project.
 
-    The entry point ``toml`` in the group ``cascade.policies`` leads here: it is how the engine
-    understands a policy given as text.
+    The entry point ``toml`` in the group ``cascade.policies`` leads here: it is how an engine
+    without a project understands a policy given as text. The tasks of a project are not for it:
+    it has neither the project's ledger nor its budget.
+
+    Raises:
+        UnknownPolicyError: there is none; the message says so where it is a task of the project
+            around the working directory.
+        PolicyFileError: as `find_policy`.
+    """
+    try:
+        path = locate_policy(reference)
+    except UnknownPolicyError as error:
+        if is_path(reference) or (kind := _kind_in_project(str(reference))) is None:
+            raise
+        message = f"{reference!r} is a {kind} of {FILE}: use cascade(…) or Engine(project=…)"
+        raise UnknownPolicyError(message) from error
+    return _read(path).policy
+
+
+def resolve(reference: str | Path) -> Policy | Entry:
+    """As `find_policy`; the name of a project's router over tasks is understood too.
 
     Raises:
         UnknownPolicyError: as `find_policy`.
         PolicyFileError: as `find_policy`.
     """
-    if isinstance(reference, str) and not is_path(reference):
-        project = current_project()
-        if project is not None and reference in project.policies:
-            return project.policies[reference]
+    project = None if is_path(reference) else current_project()
+    if project is not None and str(reference) in project.entries:
+        return project.entries[str(reference)]
     return find_policy_file(reference).policy
 
 
@@ -73,17 +95,39 @@ def find_policy_file(reference: str | Path, *, overrides: Sequence[str] = ()) ->
         found = _task(str(reference), overrides)
         if found is not None:
             return found
-    path = locate_policy(reference)
-    if path.name == FILE:
-        raise UnknownPolicyError(f"{str(path)!r} is a project of tasks: name one of them")
+    project = None if is_path(reference) else current_project()
+    path = _locate(reference, project)
     if overrides:
+        _refuse_project(path)
         return load_policy_file(path, overrides=overrides)
+    return _read(path)
+
+
+def _read(path: Path) -> PolicyFile:
+    """The policy file, kept as long as it and the files it refers to are the same."""
+    _refuse_project(path)
     key = path.absolute()
     kept = _kept.get(key)
     if kept is None or kept.stamp != stamp(kept.file.files):
         file = load_policy_file(path)
         kept = _kept[key] = _Kept(stamp(file.files), file)
     return kept.file
+
+
+def _refuse_project(path: Path) -> None:
+    if path.name == FILE:
+        raise UnknownPolicyError(f"{str(path)!r} is a project of tasks: name one of them")
+
+
+def _kind_in_project(name: str) -> str | None:
+    """Whether it is a task or a router of the project around the working directory, if any."""
+    try:
+        project = current_project()
+    except ConfigError:  # what is wrong with it is no matter here
+        return None
+    if project is None or name not in project.policies:
+        return None
+    return "router" if name in project.entries else "task"
 
 
 def _task(name: str, overrides: Sequence[str]) -> PolicyFile | None:
@@ -103,11 +147,16 @@ def _task(name: str, overrides: Sequence[str]) -> PolicyFile | None:
 
 
 def locate_policy(reference: str | Path) -> Path:
-    """The file that a path or a name means.
+    """The file that a path means, or a name on the search path.
 
     Raises:
         UnknownPolicyError: as `find_policy`.
     """
+    return _locate(reference, None)
+
+
+def _locate(reference: str | Path, project: Project | None) -> Path:
+    """As `locate_policy`; names of the project, which had none such, are told of as well."""
     text = str(reference)
     if is_path(reference):
         return _existing(Path(text).expanduser())
@@ -116,18 +165,20 @@ def locate_policy(reference: str | Path) -> Path:
         path = folder / f"{text}{SUFFIX}"
         if path.is_file():
             return path
-    project = current_project()
     places = [] if project is None else [str(project.path)]
     places += ["the library" if folder == LIBRARY else str(folder) for folder in folders]
     looked = ", ".join(places)
     raise UnknownPolicyError(
-        f"no policy {text!r}: {nearest(text, policy_names())} (looked in {looked})"
+        f"no policy {text!r}: {nearest(text, _names(project))} (looked in {looked})"
     )
 
 
 def policy_names() -> list[str]:
     """Every policy that can be named, a project's tasks and routers over tasks included, sorted."""
-    project = current_project()
+    return _names(current_project())
+
+
+def _names(project: Project | None) -> list[str]:
     named = () if project is None else project.policies
     return sorted({*named, *(path.stem for folder in _folders() for path in _policies(folder))})
 

@@ -194,6 +194,16 @@ def test_a_mistake_in_the_file_names_the_place(run: Run) -> None:
     assert (error["file"], error["line"], error["key"]) == ("p.toml", 2, "tiers[0].model")
 
 
+def test_a_mistake_in_a_file_of_rows_names_the_place(run: Run) -> None:
+    Path("rows.jsonl").write_text('{"id": "a", "prompt": "?", "models": {}}\n\n{"id": 7}\n')
+    code, _, err = run("eval", "--recording", "rows.jsonl")
+    assert code == 2
+    assert err.startswith("cascade: rows.jsonl:3: ")
+    error = json.loads(run("eval", "--recording", "rows.jsonl", "--json").out)["error"]
+    assert (error["type"], error["file"], error["line"]) == ("DataFileError", "rows.jsonl", 3)
+    assert "rows.jsonl" not in error["message"]
+
+
 def test_an_unexpected_error_is_one_message(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("oops")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -266,3 +268,48 @@ def test_a_plot_without_matplotlib_names_the_extra(run: Run) -> None:
 def test_a_plot(run: Run) -> None:
     assert run("bench", "p.toml", "--calls", "3", "--plot", "p.svg").code == 0
     assert "<svg" in Path("p.svg").read_text()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
+def test_a_hangup_changes_the_model_of_the_calls_to_come(run: Run, server: FaultyServer) -> None:
+    project = """
+[models.m]
+model = "openai:MODEL"
+base_url = "URL"
+api_key = "env:PATH"
+price = { input = 1, output = 1 }
+[tasks.t]
+model = "m"
+[budget]
+day = 100
+""".replace("URL", server.base_url)
+    file = Path("cascade.toml")
+    file.write_text(project.replace("MODEL", "old"))
+
+    def first(request: Any) -> Reply:
+        file.write_text(project.replace("MODEL", "new"))
+        os.kill(os.getpid(), signal.SIGHUP)
+        return Reply("old")
+
+    server.on("old", first)
+    ran = run("bench", "t", "--calls", "4", "--yes", "--json")
+    assert ran.code == 0, ran.err
+    assert (server.count("old"), server.count("new")) == (1, 3)
+
+
+def test_tiers_that_a_changed_file_brings_are_counted(run: Run) -> None:
+    Path("bench_functions.py").write_text(
+        FUNCTIONS + "from pathlib import Path\n"
+        "def once(text):\n"
+        "    path = Path('p.toml')\n"
+        "    path.write_text(path.read_text().replace('once', 'shout'))\n"
+        "    return 'x'\n"
+    )
+    Path("p.toml").write_text('[[tiers]]\nname = "once"\nmodel = "function:bench_functions:once"\n')
+    ran = run("bench", "p.toml", "--calls", "3", "--json")
+    assert ran.code == 0, ran.err
+    (mode,) = json.loads(ran.out)["modes"]
+    assert [(tier["name"], tier["started"]) for tier in mode["tiers"]] == [
+        ("once", 1),
+        ("shout", 2),
+    ]

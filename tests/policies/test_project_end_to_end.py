@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from cascade import Engine, Result, cascade
+from cascade.errors import UnknownPolicyError
 from cascade.testing import FaultyServer, Reply
 from cascade_policies.project import project_settings
 from tests.policies.project.conftest import Folder, Tick, folder, tick
@@ -76,9 +77,11 @@ def write(
 ) -> Iterator[Callable[..., None]]:
     """Writes the project, with some text in it replaced; time passes."""
 
-    def write(old: str = "", new: str = "") -> None:
+    def write(*changes: tuple[str, str]) -> None:
         text = PROJECT.replace("SMALL", servers[0].base_url).replace("LARGE", servers[1].base_url)
-        folder.write("cascade.toml", text.replace(old, new) if old else text)
+        for old, new in changes:
+            text = text.replace(old, new)
+        folder.write("cascade.toml", text)
         tick()
 
     write()
@@ -136,7 +139,7 @@ def test_from_the_file_to_the_reports(
     ]
 
     spent = sum(result.cost.high or 0.0 for result in results)
-    budget = json.loads(command_line("budget", "--json").out)
+    budget = booked(command_line)
     days = [line for line in budget["lines"] if (line["task"], line["window"]) == (None, "day")]
     assert [(line["limit_usd"], line["attempts"]) for line in days] == [(1.0, CALLS + 1)]
     assert days[0]["spent_usd"] == pytest.approx(spent, abs=1e-8)
@@ -157,16 +160,23 @@ def test_another_model_is_one_line_and_no_restart(
 ) -> None:
     async def calls() -> None:
         assert (await cascade("label", "It is broken.")).tier == "large"
-        write('"openai:small"', '"openai:newer"')
+        write(('"openai:small"', '"openai:newer"'))
         result = await cascade("label", "It is broken.")
         assert (result.tier, result.winner.model) == ("small", "openai:newer")
-        write("model = ", "modle = ")  # a mistake: the version before stays
+        write(("model = ", "modle = "))  # a mistake: the version before stays
         assert (await cascade("label", "It is broken.")).winner.model == "openai:newer"
         write()
         assert (await cascade("label", "It is broken.")).tier == "large"
 
     anyio.run(calls, backend=anyio_backend)
     assert (servers[0].count("small"), servers[0].count("newer")) == (2, 2)
+
+
+def booked(command_line: Run) -> dict[str, Any]:
+    """What `cascade budget` says when all of this process is in the books."""
+    project_settings()["budget"].close()
+    found: dict[str, Any] = json.loads(command_line("budget", "--json").out)
+    return found
 
 
 async def _spend(prompts: list[str]) -> None:
@@ -177,9 +187,9 @@ async def _spend(prompts: list[str]) -> None:
 @pytest.mark.usefixtures("write")
 def test_what_is_spent_counts_after_a_restart_too(command_line: Run, folder: Folder) -> None:
     anyio.run(_spend, ["An invoice."])
-    before = json.loads(command_line("budget", "--json").out)
+    before = booked(command_line)
     anyio.run(_spend, ["An invoice."])
-    after = json.loads(command_line("budget", "--json").out)
+    after = booked(command_line)
     spent = [
         next(line["spent_usd"] for line in found["lines"] if line["limit_usd"] == 1.0)
         for found in (before, after)
@@ -187,15 +197,54 @@ def test_what_is_spent_counts_after_a_restart_too(command_line: Run, folder: Fol
     assert 0 < spent[0] < spent[1] == pytest.approx(2 * spent[0])
 
 
-def test_a_router_over_tasks_is_found_by_name_without_a_project_too(
-    write: Callable[..., None],
+def test_names_of_tasks_are_for_engines_with_the_project(
+    write: Callable[..., None], command_line: Run, servers: tuple[FaultyServer, FaultyServer]
 ) -> None:
     door = '[tasks.other]\nmodel = "large"\n[routers.door]\ntasks = ["label", "other"]\n'
     rules = 'rules = [{ when = { min_words = 3 }, start = "other" }]'
-    write("[ledger]", f'[ledger]\n{door}router = {{ name = "heuristic", {rules} }}\n')
+    write(("[ledger]", f'[ledger]\n{door}router = {{ name = "heuristic", {rules} }}\n'))
+
+    async def bare(name: str) -> None:
+        async with Engine() as engine:
+            await engine.run(name, "An invoice")
+
+    for name, kind in (("label", "task"), ("door", "router")):
+        with pytest.raises(UnknownPolicyError, match=f"{name!r} is a {kind} of cascade.toml"):
+            anyio.run(bare, name)
+    assert servers[0].count("small") == servers[1].count("large") == 0
 
     async def calls() -> list[str]:
-        async with Engine() as engine:
-            return [(await engine.run("door", ask)).policy for ask in ("An invoice", "Is it so?")]
+        return [(await cascade("door", ask)).policy for ask in ("An invoice", "Is it so?")]
 
     assert anyio.run(calls) == ["label", "other"]
+    assert command_line("run", "door", "An invoice").out == "billing\n"
+    assert command_line("run", "door", "Is it so?").out == "technical\n"
+    ran = command_line("run", "door", "Is it so?", "--set", "deadline=5")
+    assert ran.code == 2
+    assert "'door' is a router over tasks: name one of label, other" in ran.err
+
+
+def test_what_a_router_spends_to_be_explained_is_booked(
+    write: Callable[..., None], command_line: Run, servers: tuple[FaultyServer, FaultyServer]
+) -> None:
+    router = 'router = { name = "llm", model = "small", labels = { a = "small", b = "large" } }'
+    rule = (
+        'router = { name = "heuristic", rules = [{ when = { min_words = 50 }, start = "large" }] }'
+    )
+    servers[0].on("small", Reply("b"))
+
+    def spent() -> float:
+        lines = booked(command_line)["lines"]
+        return next(float(line["spent_usd"]) for line in lines if line["limit_usd"] is not None)
+
+    write((rule, router))
+    said = json.loads(command_line("route", "explain", "label", "It is broken.", "--json").out)
+    assert (said["start"], servers[0].count("small")) == ("large", 1)
+    assert spent() == pytest.approx(said["cost"]["high"], abs=1e-9)
+    assert spent() > 0
+
+    write((rule, router), ("day = 1.0", "day = 0.000001"), ("per_call = 0.1", ""))
+    said = json.loads(command_line("route", "explain", "label", "It is broken.", "--json").out)
+    assert not said["opinion"]
+    assert "BudgetExceededError" in said["reason"]
+    assert servers[0].count("small") == 1

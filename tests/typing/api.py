@@ -50,8 +50,15 @@ from cascade import (
 )
 from cascade.policies import (
     BudgetSettings,
+    Canary,
+    Certified,
     DriftWatch,
+    Evaluation,
+    Goal,
+    GoldenRow,
+    GoldenSet,
     Heuristic,
+    LatencyLimit,
     Learned,
     LedgerBudget,
     LedgerDriftWatch,
@@ -59,28 +66,47 @@ from cascade.policies import (
     Metrics,
     OpenTelemetry,
     PolicyFile,
+    PolicyReplay,
     Project,
+    Recording,
+    Score,
+    Scorer,
+    Shadow,
+    Split,
     SqliteLedger,
     Step,
+    Table,
     Task,
     TaskBudget,
+    Thresholds,
+    assign,
+    checked_by,
     current_project,
+    evaluate,
     find_policy,
     find_policy_file,
     find_project,
     find_router,
     fit_router,
+    kept,
+    keyed,
     load_latencies,
     load_policy,
     load_policy_file,
     load_project,
     make_router,
+    make_scorer,
     policy_names,
     project_settings,
     reload_project,
     router,
     router_names,
     save_latencies,
+    scorer,
+    scorer_names,
+    summarise,
+    table_of,
+    tune,
 )
 from cascade.verifiers import JsonSchema, Judge, OneOf, SelfConfidence, Sql, verifier
 
@@ -294,3 +320,48 @@ Policy(
 )
 assert_type(router_names(), list[str])
 assert_type(find_router("heuristic"), Any)
+
+
+@scorer("typing-close")
+def close(answer: str, reference: float, *, by: float = 1.0) -> bool:
+    return abs(float(answer) - reference) <= by
+
+
+class OwnScorer:
+    def score(self, row: GoldenRow, answer: Answer, /) -> Score:
+        return Score(1.0) if answer.text == row.reference else Score(0.0, "not the reference")
+
+
+scorers: Sequence[Scorer] = [make_scorer("typing-close", {"by": 0.5}), OwnScorer()]
+assert_type(scorer_names(), list[str])
+golden = GoldenSet.load("golden.jsonl")
+assert_type(golden.sha256, str)
+recording = Recording.load(Path("golden.recording.jsonl.gz"))
+assert_type(recording.models, tuple[str, ...])
+calls_of_it = PolicyReplay(policy, recording).run()
+assert_type(summarise(calls_of_it, [tier.name for tier in policy.tiers]).escalations, float)
+evaluation = evaluate(recording, Thresholds(min_accuracy=0.9), policy=policy)
+assert_type(evaluation, Evaluation)
+assert_type(evaluation.passed, bool)
+
+table = table_of(recording, ["small", "large"])
+assert_type(table, Table)
+goal = Goal(max_drop=0.02, max_latency=LatencyLimit.parse("p95=2s"), confidence=0.95)
+assert_type(tune(table, goal).certified, bool)
+
+shadow = Shadow(policy, of="tickets", share=0.05)
+canary = Canary(policy, "candidate", share=0.1, name="typing")
+certified = Certified(policy, error=0.02, compare=checked_by(lambda top: OneOf(top.text)))
+arms = Entry("arms", Split({"a": 0.5, "b": 0.5}, salt="typing"), {"a": policy, "b": "candidate"})
+assert_type(assign("customer 7", {"a": 0.5, "b": 0.5}, salt="typing"), str)
+
+
+async def beside_what_serves() -> None:
+    async with Engine(observers=[shadow]) as engine, shadow.running(engine), kept(canary, "l.db"):
+        with keyed("customer 7"):
+            assert_type(await engine.run(canary.entry, "prompt"), Result)
+        await engine.run(arms, "prompt")
+    async with Engine() as engine, certified.running(engine):
+        await engine.run(certified.entry, "prompt")
+    assert_type(canary.rolled_back, float | None)
+    assert_type(certified.broken, float | None)

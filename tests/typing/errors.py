@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import assert_type
 
 import cascade as c
+import cascade.policies as p
 
 wrong_before_anything_is_called: Sequence[type[c.ConfigError]] = (
     c.PolicyFileError,
@@ -15,6 +16,10 @@ wrong_before_anything_is_called: Sequence[type[c.ConfigError]] = (
     c.UnknownVerifierError,
     c.MissingAPIKeyError,
     c.MissingExtraError,
+    p.DataFileError,
+    p.ScorerError,
+    p.GateSeesReferenceError,
+    p.ThresholdsChangedError,
 )
 statuses: Sequence[type[c.APIStatusError]] = (
     c.BadRequestError,
@@ -61,6 +66,10 @@ def ask() -> str:
     except c.PolicyFileError as error:
         assert_type(error.line, int | None)
         return f"{error.file} {error.key}"
+    except p.DataFileError as error:
+        assert_type(error.file, str)
+        assert_type(error.line, int | None)
+        return error.place
     except (c.ConfigError, c.PromptError) as error:
         return error.message
     except c.CallError as error:

@@ -9,6 +9,7 @@ from functools import cached_property
 from keyword import iskeyword
 from math import ceil, log2
 from typing import Final, NamedTuple
+from unicodedata import normalize
 
 from cascade_policies.audit.calls import Call, text_key
 from cascade_policies.audit.fitting import Example, plain
@@ -17,7 +18,8 @@ from cascade_policies.audit.templates import SLOT, SYSTEM_END, Template, mine
 MAX_EXAMPLES: Final = 400
 """Calls of a group that are looked at closely, evenly spread."""
 
-_WORD: Final = re.compile(r"[a-z][a-z0-9]*")
+_LETTERS: Final = re.compile(r"[^\W\d_]")
+_LOOKED_AT: Final = 2_000  # characters
 _NAME_WORDS: Final = 5
 _LONGEST_NAME: Final = 48
 
@@ -26,7 +28,7 @@ class Group:
     """Calls of one kind, in the order they were made.
 
     Attributes:
-        name: unique among the groups; can stand as a name in TOML, and in Python.
+        name: unique among the groups; a name in Python, of any script, and a quoted key in TOML.
         place: the call site, or "".
         template: of system message and prompt together; None where prompts were not kept.
         prompt_template: of the prompt alone; None where it cannot be told apart.
@@ -187,13 +189,22 @@ def shown_template(group: Group) -> str:
 
 
 def _name(group: Group, *, alone: bool) -> str:
-    words = _WORD.findall(group.place.lower())
+    words = _words(group.place)
     if not words or not alone:
-        fixed = "" if group.template is None else str(group.template).replace(SLOT, " ").lower()
+        fixed = "" if group.template is None else str(group.template).replace(SLOT, " ")
         own = fixed.rpartition(SYSTEM_END)[2]
-        words += _WORD.findall(own if _WORD.search(own) else fixed)[:_NAME_WORDS]
+        words += (_words(own) or _words(fixed))[:_NAME_WORDS]
     name = "_".join(words or ["other"])[:_LONGEST_NAME].strip("_")
     return f"{name}_" if iskeyword(name) else name
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text, of any script, that can stand in a name of Python."""
+    # As Python itself reads names, so that the module of drafts has the names of the file.
+    plain = normalize("NFKC", text[:_LOOKED_AT]).lower()
+    parts = "".join(c if c != "_" and f"a{c}".isidentifier() else " " for c in plain).split()
+    begun = (_LETTERS.search(part) for part in parts)
+    return [found.string[found.start() :] for found in begun if found is not None]
 
 
 def _answer_key(call: Call) -> bytes:

@@ -14,6 +14,7 @@ from cascade.cost import Cost
 from cascade.errors import ConfigError
 from cascade.types import Usage
 from cascade_policies.audit.calls import Call, Reading, ToolUse, count, model_name, number, shorten
+from cascade_policies.ledger.database import open_read_only
 
 # The attempt that answered, or else the last one, says which model a call was for.
 _CALLS: Final = """
@@ -57,7 +58,7 @@ def read_ledger(path: Path, since: float | None) -> Reading:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    connection = open_read_only(path)
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
     return connection
 

@@ -12,6 +12,7 @@ from textwrap import wrap
 from typing import Any, Final
 
 from cascade.errors import ConfigError
+from cascade.provider import find_provider, split_model
 from cascade_policies.audit.audit import Audit, Finding
 from cascade_policies.audit.calls import price_of
 from cascade_policies.audit.drafts import Draft
@@ -21,6 +22,7 @@ from cascade_policies.audit.messages import parsed
 from cascade_policies.audit.saving import can_call
 from cascade_policies.audit.templates import LEAST
 from cascade_policies.ledger.redaction import secret_redactor
+from cascade_policies.tables import UNKNOWN
 from cascade_verifiers.one_of import OneOf
 from cascade_verifiers.tool_calls import ToolCalls
 
@@ -87,8 +89,8 @@ def project_text(audit: Audit, module: str) -> str:
     }
     for name, model in models.items():
         lines += ["", f"[models.{name}]", f"model = {_toml(model)}"]
-        if price_of(model) is None:
-            lines.append('price = "unknown" # no price is published')
+        if _unknown_price(model):
+            lines.append(f'price = "{UNKNOWN}" # no price is published')
     return secret_redactor()("\n".join([*lines, *tasks, ""]))
 
 
@@ -101,10 +103,11 @@ def _task(one: Finding, audit: Audit, code: str) -> Iterator[str]:
     yield from (line for sentence in one.need.evidence for line in _comment(sentence))
     if not any(map(can_call, one.group.models)):
         yield f"# Today's model is of no known provider: {audit.models.frontier} is in its place."
-    yield f"[tasks.{one.name}]"
+    name = _key(one.name)
+    yield f"[tasks.{name}]"
     yield f"description = {_toml(one.need.kind or 'not enough is known of it')}"
     for tier in _tiers(one, audit, code):
-        yield f"[[tasks.{one.name}.tiers]]"
+        yield f"[[tasks.{name}.tiers]]"
         yield from (f"{key} = {_toml(value)}" for key, value in tier.items())
 
 
@@ -119,7 +122,14 @@ def _tiers(one: Finding, audit: Audit, code: str) -> Iterator[Mapping[str, Any]]
         yield {"name": "small", "model": "small", "verify": verify}
     elif need.level == "mid" and models.mid != today:
         yield {"name": "mid", "model": "mid", "verify": verify}
-    yield {"name": "strongest", "model": last}
+    unpriced = last != "frontier" and _unknown_price(last)
+    yield {"name": "strongest", "model": last, **({"price": UNKNOWN} if unpriced else {})}
+
+
+def _unknown_price(model: str) -> bool:
+    """Whether the file must say that nobody knows the price of ``provider:model``."""
+    provider, _ = split_model(model)
+    return price_of(model) is None and not getattr(find_provider(provider), "free", False)
 
 
 def _verify(one: Finding) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 import msgspec
 
@@ -87,8 +87,8 @@ def _why(reading: Reading) -> str:
 def json_lines(file: IO[bytes], reading: Reading) -> Iterator[Line]:
     """Every line that is a JSON object; the others are counted. One array counts as its items."""
     decoder = msgspec.json.Decoder()
-    if _is_array(file):
-        yield from _items(file, reading)
+    if _is_array(file) and (items := _items(file, reading)) is not None:
+        yield from items
         return
     for raw in _bounded(file):
         reading.lines += 1
@@ -118,23 +118,23 @@ def _is_array(file: IO[bytes]) -> bool:
     return start.startswith(b"[")
 
 
-def _items(file: IO[bytes], reading: Reading) -> Iterator[Line]:
+def _items(file: IO[bytes], reading: Reading) -> list[Line] | None:
+    """The array's objects; None where it is no array: its first line may only begin like one."""
     raw = file.read(MAX_WHOLE + 1)
-    try:
-        items = msgspec.json.decode(raw) if len(raw) <= MAX_WHOLE else None
-    except (ValueError, RecursionError, UnicodeDecodeError, OverflowError):
-        items = None
-    if not isinstance(items, list):
+    if len(raw) > MAX_WHOLE:
         reading.lines = 1
-        large = len(raw) > MAX_WHOLE
-        reading.skip(1, f"longer than {MAX_WHOLE:,} bytes" if large else "not JSON")
-        return
-    for item in items:
-        reading.lines += 1
-        if isinstance(item, dict):
-            yield Line(reading.lines, item)
-        else:
-            reading.skip(reading.lines, "not a JSON object")
+        reading.skip(1, f"longer than {MAX_WHOLE:,} bytes")
+        return []
+    try:
+        items = msgspec.json.decode(raw, type=list[Any])
+    except (ValueError, RecursionError, UnicodeDecodeError, OverflowError):
+        file.seek(0)
+        return None
+    reading.lines = len(items)
+    for number, item in enumerate(items, 1):
+        if not isinstance(item, dict):
+            reading.skip(number, "not a JSON object")
+    return [Line(number, item) for number, item in enumerate(items, 1) if isinstance(item, dict)]
 
 
 def _bounded(file: IO[bytes]) -> Iterator[bytes | None]:

@@ -130,7 +130,7 @@ def _why(one: Finding) -> Iterator[str]:
     yield f"{one.name}: {one.need.level}{f', {one.need.kind}' if one.need.kind else ''}"
     shown = one.template
     yield f"  prompt   {shown if len(shown) <= _TEMPLATE else f'{shown[: _TEMPLATE - 1]}…'}"
-    yield f"  models   {', '.join(name or 'not named' for name in one.group.models[:5])}"
+    yield f"  models   {', '.join(map(_named, one.group.models[:5]))}"
     for sentence in one.need.evidence:
         yield f"  because  {sentence}"
     if failed := len(one.group.calls) - len(one.group.answered):
@@ -142,6 +142,10 @@ def _why(one: Finding) -> Iterator[str]:
         )
     if one.rephrasing is not None and one.need.kind != "rephrasing":
         yield f"  says     {one.rephrasing.source} again in other words"
+
+
+def _named(model: str) -> str:
+    return " ".join(model.split()) or "not named"
 
 
 def _saving(audit: Audit) -> str:

@@ -24,6 +24,7 @@ from cascade_policies.budget.money import MOST, NANO, at_least, at_most
 from cascade_policies.budget.settings import BudgetSettings, check
 from cascade_policies.budget.thrift import Thrift
 from cascade_policies.ledger.database import connect
+from cascade_policies.ledger.workers import at_worker_end
 
 REFRESH: Final = 1.0
 """Seconds after which what is left, as far as calls are degraded by it, is looked up again."""
@@ -150,6 +151,7 @@ class _Desk:
                 if keeper is None:
                     keeper = Keeper(self._open, self._thrift.called, self._tell)
                     self._keeper = keeper
+                    at_worker_end(_close)
         return keeper
 
     def close(self) -> None:
@@ -183,6 +185,11 @@ class _Desk:
 
 _desks: weakref.WeakSet[_Desk] = weakref.WeakSet()
 _paused: list[_Desk] = []
+
+
+def _close() -> None:
+    for desk in list(_desks):
+        desk.close()
 
 
 def _before_fork() -> None:

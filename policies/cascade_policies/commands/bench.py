@@ -77,7 +77,8 @@ def bench(
     asked = read_prompts(prompts)
     pairs = read_pairs(variables or (), "--var", form="NAME=VALUE or NAME=@FILE")
     values = {name: read_text(value, f"--var {name}") for name, value in pairs.items()}
-    plan = Plan(found, changes, [asked[i % len(asked)] for i in range(calls)], values)
+    again = policy if not sets else None  # what --set has changed is as it was at the start
+    plan = Plan(found, changes, [asked[i % len(asked)] for i in range(calls)], values, again)
     import anyio
 
     price = anyio.run(plan.worst_case)

@@ -32,6 +32,8 @@ class Plan:
 
     Args:
         modes: what each mode overrides of the policy, by its name.
+        reference: path or name of the policy, looked up for each call so that changes of its file
+            take effect; None for the policy as it is.
     """
 
     def __init__(
@@ -40,8 +42,10 @@ class Plan:
         modes: Mapping[str, Overrides],
         prompts: Sequence[Prompt],
         variables: Mapping[str, str],
+        reference: str | None = None,
     ) -> None:
         self.policy = policy
+        self.called: str | Policy = policy if reference is None else reference
         self.modes = modes
         self.prompts = prompts
         self.variables = variables
@@ -144,7 +148,7 @@ class _Mode:
         plan = self._plan
         try:
             told: Any = await self._engine.run(
-                plan.policy, prompt, variables=plan.variables, **self._changes
+                plan.called, prompt, variables=plan.variables, **self._changes
             )
         except CallError as error:
             told = error

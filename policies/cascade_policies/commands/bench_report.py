@@ -189,6 +189,9 @@ class Summary:
 def summarise(mode: str, policy: Policy, samples: Sequence[Sample]) -> Summary:
     """The figures of one mode, from one sample or more."""
     seconds = sorted(sample.seconds for sample in samples)
+    # A file that was changed meanwhile may have other tiers.
+    names = dict.fromkeys([tier.name for tier in policy.tiers])
+    names |= dict.fromkeys(name for sample in samples for name in sample.tiers)
     return Summary(
         mode,
         len(samples),
@@ -197,7 +200,7 @@ def summarise(mode: str, policy: Policy, samples: Sequence[Sample]) -> Summary:
         sum(seconds) / len(seconds),
         total(sample.cost for sample in samples),
         total(sample.waste for sample in samples),
-        [_tier(tier.name, samples) for tier in policy.tiers],
+        [_tier(name, samples) for name in names],
         _frequent(samples),
     )
 

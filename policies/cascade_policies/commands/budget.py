@@ -36,14 +36,15 @@ def budget(*, json: bool = False, ledger: Path | None = None) -> int:
     ledger
         The ledger's database; by default the project's.
     """
-    from cascade_policies.ledger.database import connect
+    from cascade_policies.ledger.database import connect, connect_to_read
     from cascade_policies.project import current_project
 
     project = current_project()
     settings = None if project is None else project.budget
     path = _path(ledger, project)
-    create = settings is not None and ledger is None  # a budget of which nothing is spent yet
-    with closing(connect(path, create=create)) as connection, working("reading"):
+    new = settings is not None and ledger is None and not path.exists()  # nothing is spent yet
+    opened = connect(path) if new else connect_to_read(path)
+    with closing(opened) as connection, working("reading"):
         try:
             standing = _read(connection, settings)
         except sqlite3.Error as error:
@@ -70,9 +71,11 @@ def _read(connection: sqlite3.Connection, given: BudgetSettings | None) -> Stand
     from cascade_policies.budget.accounts import Accounts
     from cascade_policies.budget.settings import BudgetSettings
     from cascade_policies.budget.standing import read_standing
+    from cascade_policies.ledger.database import is_writable
 
     settings = BudgetSettings() if given is None else given
-    if given is not None:  # who has no settings cannot say how orphans count
+    # Who has no settings cannot say how orphans count.
+    if given is not None and is_writable(connection):
         Accounts(connection, settings).sweep()
     return read_standing(connection, settings, time.time())
 
@@ -80,19 +83,21 @@ def _read(connection: sqlite3.Connection, given: BudgetSettings | None) -> Stand
 def _shown(standing: Standing, *, limited: bool) -> Iterator[RenderableType]:
     from rich.table import Table
 
+    from cascade_policies.report.fitting import Fitting
+
     if not limited:
         yield "no [budget] in the project file: nothing is limited\n"
     table = Table(box=None, pad_edge=False)
     table.add_column("window", no_wrap=True)
     table.add_column("task")
     for name in ("limit", "spent", "reserved", "orphans", "left", "at the end", "degraded"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     ended = None
     for line in standing.lines:
         first = line.window.kind if line.window != ended else ""
         ended = line.window
         table.add_row(first, printable(line.task) or _ALL, *_cells(line))
-    yield table
+    yield Fitting(table, ("orphans", "degraded", "reserved", "limit"))
     yield ""
     yield from _saved(standing)
     for holding in standing.holdings:

@@ -64,7 +64,12 @@ def _project(reference: str | None) -> Path | None:
 
 
 def _check_policy(policy: str, *, json: bool, sets: list[str]) -> int:
-    from cascade_policies.commands.check_policy import policy_shape, problem_of, show_policy
+    from cascade_policies.commands.check_policy import (
+        one_line,
+        policy_shape,
+        problem_of,
+        show_policy,
+    )
     from cascade_policies.commands.downloads import downloads
     from cascade_policies.project.prices import cheaper_later
     from cascade_policies.search import find_policy_file
@@ -89,7 +94,7 @@ def _check_policy(policy: str, *, json: bool, sets: list[str]) -> int:
     else:
         show_policy(found, () if problem is not None else missing)
         for warning in warnings:
-            write_error(f"warning: {warning}\n")
+            write_error(f"warning: {one_line(warning)}\n")
         if problem is not None:
             complain(message(problem))
     return ACCEPTED if problem is None else exit_code(problem)

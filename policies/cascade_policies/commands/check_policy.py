@@ -13,7 +13,7 @@ from cascade.providers.local.catalogue import Weights
 from cascade.providers.local.weights import offline
 from cascade_policies.building import PolicyFile
 from cascade_policies.commands.downloads import megabytes
-from cascade_policies.commands.output import show
+from cascade_policies.commands.output import printable, show
 from cascade_policies.tables import NONE
 
 if TYPE_CHECKING:
@@ -61,12 +61,12 @@ def show_policy(found: PolicyFile, missing: Sequence[Weights]) -> None:
     ]
     indent = max(len(key) for key, _ in rules)
     parts: list[Any] = [
-        Text(f"{policy.name}: {found.description}" if found.description else policy.name),
+        Text(one_line(f"{policy.name}: {found.description}" if found.description else policy.name)),
         f"{'file':{indent}}  {found.path}",
         grid(rules),
     ]
     for index, (tier, checked) in enumerate(zip(policy.tiers, found.checks, strict=True)):
-        parts.append(Text(f"\ntier {index}  {tier.name}", style="bold"))
+        parts.append(Text(f"\ntier {index}  {one_line(tier.name)}", style="bold"))
         parts.append(grid(_tier(tier, checked)))
     if missing:
         parts.append("")
@@ -80,8 +80,13 @@ def grid(rows: Iterable[tuple[str, str]]) -> Table:
 
     grid = Table.grid(padding=(0, 2))
     for key, value in rows:
-        grid.add_row(key, Text(value, overflow="fold"))
+        grid.add_row(one_line(key), Text(one_line(value), overflow="fold"))
     return grid
+
+
+def one_line(text: str) -> str:
+    """The text of a file, as it may be shown on a terminal."""
+    return printable(text).replace("\n", " ").replace("\t", " ")
 
 
 def _tier(tier: Tier, checked: str | None) -> Iterator[tuple[str, str]]:

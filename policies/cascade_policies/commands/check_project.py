@@ -12,7 +12,7 @@ from cascade.errors import CascadeError
 from cascade.policy import Model, Policy, Tier
 from cascade.routing import Entry, Route
 from cascade.types import Request
-from cascade_policies.commands.check_policy import grid, policy_shape, problem_of
+from cascade_policies.commands.check_policy import grid, one_line, policy_shape, problem_of
 from cascade_policies.commands.downloads import downloads, megabytes
 from cascade_policies.commands.errors import ACCEPTED, exit_code, message
 from cascade_policies.commands.output import complain, show, write_error
@@ -41,7 +41,7 @@ def check_project(path: Path, *, json: bool, overrides: Sequence[str]) -> int:
         if not problems:
             show(*(f"will be downloaded: {it.name}, {megabytes(it)}" for it in weights.values()))
         for warning in project.warnings:
-            write_error(f"warning: {warning}\n")
+            write_error(f"warning: {one_line(warning)}\n")
         for problem in problems.values():
             complain(message(problem))
     return max(map(exit_code, problems.values()), default=ACCEPTED)

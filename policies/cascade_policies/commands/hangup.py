@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from cascade.errors import CascadeError
@@ -15,25 +15,29 @@ if TYPE_CHECKING:
     from cascade.engine import Engine
 
 
-@contextmanager
-def reloading(engine: Engine) -> Iterator[None]:
+def reloading(engine: Engine) -> AbstractContextManager[None]:
     """Inside, SIGHUP has the engine's project read again; calls in flight go on as they began.
 
     A mistake in it is told on standard error, and what was read before stays in use.
     """
-    hangup = getattr(signal, "SIGHUP", None)  # there is none on Windows
-    if hangup is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
-    def reload(number: int, frame: object) -> None:
-        del number, frame
+    def reload() -> None:
         try:
             engine.reload()
         except CascadeError as error:
             complain(str(error))
 
-    before = signal.signal(hangup, reload)
+    return on_hangup(reload)
+
+
+@contextmanager
+def on_hangup(then: Callable[[], object]) -> Iterator[None]:
+    """Inside, SIGHUP has ``then`` called, instead of ending the process."""
+    hangup = getattr(signal, "SIGHUP", None)  # there is none on Windows
+    if hangup is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(hangup, lambda number, frame: then())
     try:
         yield
     finally:

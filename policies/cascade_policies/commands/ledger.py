@@ -9,16 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Final, Literal
+from typing import IO, Annotated, Final, Literal
 
 from cyclopts import Parameter
 
 from cascade.errors import ConfigError
 from cascade_policies.commands.errors import ACCEPTED
 from cascade_policies.commands.output import OutputError, say, silence, working
-
-if TYPE_CHECKING:
-    pass
 
 Form = Literal["jsonl", "parquet"]
 
@@ -56,7 +53,8 @@ def export(
         The ledger's database; by default the project's.
     """
     from cascade_policies.ledger import export as exporting
-    from cascade_policies.ledger.database import connect, ledger_path
+    from cascade_policies.ledger.database import connect_to_read, ledger_path
+    from cascade_policies.report.source import check_task
 
     if json and file is None:
         raise ConfigError("--json: needs a file to export to")
@@ -64,14 +62,15 @@ def export(
     start = None if since is None else _since(since)
     write = exporting.write_parquet if kind == "parquet" else exporting.write_jsonl
     path = ledger_path(ledger)
-    with (
-        closing(connect(path, create=False)) as connection,
-        closing(exporting.read_calls(connection, since=start, policy=task)) as calls,
-        working("exporting"),
-        _reading(path),
-        _writing(file) as out,
-    ):
-        count = write(calls, out)
+    with closing(connect_to_read(path)) as connection, _reading(path):
+        if task is not None:
+            check_task(connection, task)  # before anything is replaced
+        with (
+            closing(exporting.read_calls(connection, since=start, policy=task)) as calls,
+            working("exporting"),
+            _writing(file) as out,
+        ):
+            count = write(calls, out)
     if json:
         from cascade_policies.commands.shape import write_json
 
@@ -145,10 +144,13 @@ def _days(text: str) -> float:
 
 
 def _bytes(text: str) -> int:
+    from cascade_policies.ledger.writer import SMALLEST
+
     match = _SIZE.fullmatch(text)
-    if match is None:
-        raise ConfigError(f"--max-size {text!r}: give a size like 500MB or 2GB")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
+    size = 0 if match is None else int(float(match[1]) * _UNITS[match[2].upper()])
+    if size < SMALLEST:
+        raise ConfigError(f"--max-size {text!r}: give a size like 500MB or 2GB, 1MB or more")
+    return size
 
 
 @contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -37,6 +38,26 @@ def printable(text: str) -> str:
     return text.translate(_CONTROLS)
 
 
+def encodable(text: str, stream: TextIO) -> str:
+    r"""The text with ``\uXXXX``, as JSON has it, for each character that a stream cannot take."""
+    encoding, errors = stream.encoding or "utf-8", stream.errors or "strict"
+    try:
+        text.encode(encoding, errors)
+    except UnicodeEncodeError:
+        return text.encode(encoding, _ESCAPED).decode(encoding)
+    return text
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4)), error.end
+
+
+_ESCAPED = "cascade.escaped"
+codecs.register_error(_ESCAPED, _escape)
+
+
 def write(text: str) -> None:
     """Write to standard output and see that it arrives. A reader who left is no error.
 
@@ -44,7 +65,7 @@ def write(text: str) -> None:
         OutputError: it cannot be written.
     """
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(encodable(text, sys.stdout))
         sys.stdout.flush()
     except BrokenPipeError:
         silence(sys.stdout)
@@ -57,7 +78,7 @@ def write(text: str) -> None:
 def write_error(text: str) -> None:
     """Write to standard error, if it takes anything."""
     try:
-        sys.stderr.write(text)
+        sys.stderr.write(encodable(text, sys.stderr))
         sys.stderr.flush()
     except OSError:
         silence(sys.stderr)

@@ -88,9 +88,9 @@ def explain(policy: str, prompt: str | None = None, /, *, json: bool = False) ->
     json
         Write one JSON object instead of text.
     """
-    from cascade.finding import find
+    from cascade_policies.search import resolve
 
-    found = find(policy)
+    found = resolve(policy)
     router, choices = _router(found)
     request = Request.of(read_stdin() if prompt is None else read_text(prompt, "the prompt"))
     with working(f"asking the router of {found.name}"):
@@ -165,10 +165,14 @@ def _decide(router: Router, request: Request, choices: Sequence[str], policy: st
     import anyio
 
     from cascade.engine import Engine
+    from cascade.project import open_project
+    from cascade.purse import Purse
 
     async def ask() -> Route:
-        async with Engine() as engine:
-            return await decide(router, request, choices, engine=engine, policy=policy)
+        async with Engine(project=open_project(None)) as engine:
+            budget = engine.budget
+            purse = None if budget is None else Purse(policy, budget, budget.per_call(policy))
+            return await decide(router, request, choices, engine=engine, policy=policy, purse=purse)
 
     return anyio.run(ask)
 

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from cascade.errors import CallError, PromptError
 from cascade.policy import Policy
 from cascade.result import Result
+from cascade.routing import Entry
 from cascade_policies.commands import errors
 from cascade_policies.commands.output import complain, say, show_attempts, working
 from cascade_policies.commands.read import read_pairs, read_stdin, read_text
@@ -34,7 +35,8 @@ def run(
     Parameters
     ----------
     policy
-        A policy file, or the name of a policy: one of your own or extract, classify, sql.
+        A policy file, or a name: of a task or of a router over tasks of the project, of a policy
+        of your own, or extract, classify, sql.
     prompt
         The prompt; @FILE reads a file, - (or no prompt at all) standard input.
     explain
@@ -46,9 +48,9 @@ def run(
     variables
         A variable of the policy's templates: NAME=VALUE or NAME=@FILE.
     """
-    from cascade_policies.search import find_policy_file
+    from cascade_policies.search import find_policy_file, resolve
 
-    found = find_policy_file(policy, overrides=sets or ()).policy
+    found = find_policy_file(policy, overrides=sets).policy if sets else resolve(policy)
     text = _read_prompt(prompt)
     values = _read_variables(variables or ())
     try:
@@ -72,7 +74,7 @@ def run(
     return errors.NOT_ACCEPTED
 
 
-def _answer(policy: Policy, prompt: str, variables: Mapping[str, str]) -> Result:
+def _answer(policy: Policy | Entry, prompt: str, variables: Mapping[str, str]) -> Result:
     import anyio
 
     from cascade.engine import Engine
@@ -85,11 +87,13 @@ def _answer(policy: Policy, prompt: str, variables: Mapping[str, str]) -> Result
     return anyio.run(ask)
 
 
-def _progress(policy: Policy) -> AbstractContextManager[None]:
+def _progress(policy: Policy | Entry) -> AbstractContextManager[None]:
     """A spinner, unless weights may have to be downloaded: that shows a progress bar of its own."""
     from cascade_policies.commands.downloads import downloads
 
-    return nullcontext() if downloads(policy) else working(f"asking {policy.name}")
+    given = policy.policies.values() if isinstance(policy, Entry) else [policy]
+    absent = any(downloads(one) for one in given if isinstance(one, Policy))
+    return nullcontext() if absent else working(f"asking {policy.name}")
 
 
 def _read_prompt(prompt: str | None) -> str:

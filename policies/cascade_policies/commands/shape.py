@@ -9,6 +9,7 @@ from cascade.errors import CallError, CascadeError, PolicyFileError
 from cascade.result import Attempt, Result
 from cascade.verdict import Verdict
 from cascade_policies.commands.output import write
+from cascade_policies.data_lines import DataFileError
 
 if TYPE_CHECKING:
     from cascade.probe import Probe
@@ -84,6 +85,8 @@ def error_shape(error: BaseException, message: str) -> dict[str, Any]:
     }
     if isinstance(error, PolicyFileError):
         shape |= {"file": error.file, "line": error.line, "key": error.key}
+    if isinstance(error, DataFileError):
+        shape |= {"file": error.file, "line": error.line}
     if not isinstance(error, CallError):
         return {"error": shape, "attempts": []}
     return {

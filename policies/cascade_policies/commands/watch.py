@@ -50,6 +50,7 @@ def watch(
         raise ConfigError(f"--every {every}: give seconds, 0.1 or more")
     if not once and not sys.stdout.isatty():
         raise ConfigError("standard output is no terminal: give --once, or use cascade report")
+    from cascade_policies.commands.hangup import on_hangup
     from cascade_policies.ledger.database import ledger_path
     from cascade_policies.report.opening import open_ledger, snapshot
     from cascade_policies.report.recent import now_tables
@@ -65,7 +66,8 @@ def watch(
         if once:
             show(*look())
         else:
-            with suppress(KeyboardInterrupt):  # how one leaves it
+            # A hangup asks others to read their settings again; here every look is a new one.
+            with suppress(KeyboardInterrupt), on_hangup(lambda: None):  # Ctrl-C is how one leaves
                 _live(look, every)
     return ACCEPTED
 

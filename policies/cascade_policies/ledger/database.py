@@ -10,7 +10,7 @@ import os
 import sqlite3
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -115,6 +115,79 @@ def connect(
     return connection
 
 
+def connect_to_read(path: Path | str) -> sqlite3.Connection:
+    """Open a ledger that is only to be read; nothing is made that is not there.
+
+    Where it can be written, its schema is brought up to date. Else it is read as it is, and
+    `is_writable` says so: from another user's folder, a backup, a read-only file system.
+
+    Raises:
+        ConfigError: as `connect`; or it cannot be written and is of an earlier version.
+    """
+    path = Path(path)
+    if not path.exists() or os.access(path, os.W_OK):
+        try:
+            return connect(path, create=False)
+        except ConfigError as error:
+            cause = error.__cause__
+            if not isinstance(cause, sqlite3.OperationalError) or not _is_unwritable(cause):
+                raise
+    try:
+        connection = open_read_only(path)
+        try:
+            _check_readable(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    except (sqlite3.Error, OSError) as error:
+        raise ConfigError(f"cannot read the ledger {path}: {error}") from error
+    return connection
+
+
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that can write nothing; whatever the database is.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    # SQLite makes files beside a database in WAL mode even to read it. Where it cannot, and nobody
+    # has made any, nobody writes, and it needs none.
+    alone = not os.access(path.parent, os.W_OK) and not (log.exists() and log.stat().st_size)
+    query = "mode=ro&immutable=1" if alone else "mode=ro"
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?{query}",
+        uri=True,
+        timeout=BUSY_TIMEOUT,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def is_writable(connection: sqlite3.Connection) -> bool:
+    """Whether a connection from `connect_to_read` can write after all."""
+    return not connection.execute("PRAGMA query_only").fetchone()[0]
+
+
+def _is_unwritable(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+
+
+def _check_readable(connection: sqlite3.Connection, path: Path) -> None:
+    (mark,) = connection.execute("PRAGMA application_id").fetchone()
+    if mark != APPLICATION_ID:
+        raise ConfigError(f"{path} is no ledger, or an empty one: give another path")
+    steps = migrations()
+    done = _known(connection, path, steps)
+    if any(step.number not in done for step in steps):
+        raise ConfigError(
+            f"{path} was written by an earlier version, and cannot be written to bring it up to "
+            "date: make it writable, or give the path of a copy"
+        )
+
+
 def _create(path: Path) -> None:
     """An empty file that nobody else may read: it will hold prompts. SQLite's own files follow."""
     if not path.parent.exists():
@@ -180,16 +253,22 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         ConfigError: the database has seen one that is not known here.
     """
     steps = migrations()
+    done = _known(connection, path, steps)
+    for step in steps:
+        if step.number not in done:
+            with transaction(connection):
+                _run(connection, step)
+
+
+def _known(connection: sqlite3.Connection, path: Path, steps: Sequence[Migration]) -> set[int]:
+    """The migrations that have run, all of which have to be known here."""
     done = _done(connection)
     if unknown := done - {step.number for step in steps}:
         raise ConfigError(
             f"{path} was written by a later version (schema {max(unknown)}; "
             f"known here: up to {steps[-1].number}): upgrade cascade-engine"
         )
-    for step in steps:
-        if step.number not in done:
-            with transaction(connection):
-                _run(connection, step)
+    return done
 
 
 def _done(connection: sqlite3.Connection) -> set[int]:

@@ -20,6 +20,7 @@ from cascade.errors import CascadeError, ConfigError
 from cascade.latency import ModelLatency
 from cascade.logs import warn
 from cascade_policies.ledger.database import BUSY_TIMEOUT, connect, transaction
+from cascade_policies.ledger.rows import clean
 
 if TYPE_CHECKING:
     from cascade.engine import Engine
@@ -81,7 +82,8 @@ def keep(path: Path, gains: Mapping[str, ModelLatency]) -> None:
     try:
         with closing(connect(path)) as connection, transaction(connection):
             kept = _rows(connection)
-            for name, latency in gains.items():
+            for given, latency in gains.items():
+                name = clean(given)
                 if name in kept:
                     latency.merge(_understood(kept[name]))
                 _write(connection, name, latency.to_dict())
@@ -139,5 +141,5 @@ def _rows(connection: sqlite3.Connection) -> dict[str, Any]:
 
 def _write(connection: sqlite3.Connection, name: str, data: Any) -> None:
     text = msgspec.json.encode(data).decode()
-    row = (name, text, time.time())
+    row = (clean(name), text, time.time())
     connection.execute("INSERT OR REPLACE INTO latencies VALUES (?, ?, ?)", row)

@@ -7,6 +7,8 @@ import os
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from cascade_policies.ledger.workers import at_worker_end
+
 if TYPE_CHECKING:
     from cascade_policies.ledger.writer import SqliteLedger
 
@@ -17,6 +19,11 @@ _paused: list[SqliteLedger] = []
 def register(ledger: SqliteLedger) -> None:
     """Look after a ledger for as long as it lives."""
     _ledgers.add(ledger)
+
+
+def began_to_write() -> None:
+    """See that the end of this process finds a ledger with something to write."""
+    at_worker_end(_close)
 
 
 def _close() -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from cascade import logs
 from cascade.errors import ConfigError
 from cascade.records import CallRecord
 from cascade.result import Attempt
@@ -94,7 +95,7 @@ class Recorder:
         self._redact = redact
         self._known_words = lru_cache(maxsize=2000)(self._kept_words)
         self.failures = 0
-        """Texts that ``redact`` raised on; none of them was kept."""
+        """Texts that ``redact`` raised on; none of them was kept, and the first was logged."""
 
     def rows(self, record: CallRecord) -> Rows:
         """The rows of a call."""
@@ -105,10 +106,10 @@ class Recorder:
         call = (
             record.id,
             record.began,
-            _clean(record.policy),
+            clean(record.policy),
             record.outcome,
-            None if result is None else _clean(result.tier),
-            _clean(record.first),
+            None if result is None else clean(result.tier),
+            clean(record.first),
             record.escalations,
             len({attempt.tier for attempt in record.attempts}),
             len(record.attempts),
@@ -119,7 +120,7 @@ class Recorder:
             waste.low,
             waste.high,
             *((None,) * 5 if route is None else self._route(route)),
-            _clean(record.variant),
+            clean(record.variant),
             self._error(record.error),
             prompt.text,
             prompt.hash,
@@ -133,7 +134,7 @@ class Recorder:
     def _route(self, route: Route) -> Row:
         start, cost = route.start, route.cost
         return (
-            None if start is None else _clean(start),
+            None if start is None else clean(start),
             self._words(route.label),
             route.latency,
             cost.low,
@@ -146,14 +147,14 @@ class Recorder:
         kept = _NOTHING if answer is None else told.kept(answer, answer.text)
         return (
             attempt.number,
-            _clean(attempt.tier),
-            _clean(attempt.model),
+            clean(attempt.tier),
+            clean(attempt.model),
             attempt.member,
             attempt.kind,
             attempt.outcome,
             self._reason(attempt),
             None if verdict is None else self._words(verdict.code),
-            None if attempt.verifier is None else _clean(attempt.verifier),
+            None if attempt.verifier is None else clean(attempt.verifier),
             None if verdict is None else verdict.score,
             attempt.started,
             attempt.waited,
@@ -215,12 +216,12 @@ class Recorder:
         return self._known_words(text[:MAX_WORDS]) if text else text
 
     def _kept_words(self, text: str) -> str:
-        return _clean(self._redacted(text))
+        return clean(self._redacted(text))
 
     def _keep(self, text: str, store: Store) -> Kept:
         if store == "none":
             return Kept(None, None, len(text))
-        kept = _clean(self._redacted(text[:MAX_TEXT]))
+        kept = clean(self._redacted(text[:MAX_TEXT]))
         digest = blake2b(kept.encode(), digest_size=16).digest()
         return Kept(kept if store == "text" else None, digest, len(text))
 
@@ -230,12 +231,18 @@ class Recorder:
             return text
         try:
             changed = self._redact(text)
-        except Exception:  # noqa: BLE001  (the user's; what it failed on must not be kept)
-            changed = None
+        # Whatever it is, `SystemExit` too: it ends no thread of the ledger's, and must not be kept.
+        except BaseException as error:  # noqa: BLE001  (the user's; extensions have panics of their own)
+            return self._unredacted(type(error).__name__)
         if not isinstance(changed, str):
-            self.failures += 1
-            return UNREDACTED
+            return self._unredacted(f"returned {type(changed).__name__}, no str")
         return changed
+
+    def _unredacted(self, why: str) -> str:
+        self.failures += 1
+        if self.failures == 1:  # the message of an error may quote the text
+            logs.warn("cascade.redaction_failed", error=why)
+        return UNREDACTED
 
 
 class _Told:
@@ -263,7 +270,7 @@ def _check(name: str, store: object) -> None:
         raise ConfigError(f"{name}={store!r}: needs one of {', '.join(map(repr, STORES))}")
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Text that can be written as UTF-8."""
     if text.isascii():
         return text

@@ -41,6 +41,7 @@ Room is made many times a second, so who waits that long waits for a disk that h
 CLOSE_TIMEOUT: Final = 3.0
 """Seconds that closing waits for the last rows."""
 
+_TELL_EVERY: Final = 1.0  # seconds between two warnings of calls that were left out
 _RETRIES: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # seconds before the next try; the last stays
 
 
@@ -61,7 +62,8 @@ class SqliteLedger:
         full: what to do with one more. ``"wait"`` holds the loop until there is room, at most
             `PATIENCE`, and once only until something is written again: a disk that hangs must not
             stop the calls. Then, as ``"drop"`` at once, the call is left out and counted.
-        flush_seconds: at most so long after it was accepted a row is written; above 0, up to 1.
+        flush_seconds: at most so long a row waits before it is written; the commit comes on top.
+            Above 0, up to 1.
         max_bytes: the oldest calls are deleted when the database is larger.
         max_age_days: calls that are older are deleted.
 
@@ -94,6 +96,7 @@ class SqliteLedger:
         self._waits = full == "wait"
         self._linger = flush_seconds / 2  # the other half is for writing
         self._told_dropped = 0
+        self._tell_at = 0.0  # the earliest, by the clock
         self._reset()
         processes.register(self)
 
@@ -149,6 +152,7 @@ class SqliteLedger:
     def _start_locked(self) -> None:
         if self._thread is None:
             self._ending.clear()
+            processes.began_to_write()
             self._thread = threading.Thread(target=self._run, name="cascade-ledger", daemon=True)
             self._thread.start()
 
@@ -224,7 +228,7 @@ class SqliteLedger:
                 self._await_records()
             try:
                 self._drain()
-            except Exception as error:  # noqa: BLE001  (without this thread nothing is written)
+            except BaseException as error:  # noqa: BLE001  (without this thread nothing is written)
                 failures += 1
                 self._fail(error, failures)
             else:
@@ -233,6 +237,7 @@ class SqliteLedger:
                 failures = 0
                 self._stalled = False
             if self._may_end(failed=failures > 0):
+                self._tell_dropped(now=True)
                 return
             if failures:
                 self._ending.wait(_RETRIES[min(failures, len(_RETRIES)) - 1])
@@ -240,7 +245,8 @@ class SqliteLedger:
     def _await_records(self) -> None:
         self._rouse_at = 1
         if not (self._queue or self._hurry or self._ending.is_set()):
-            self._wake.wait()
+            # For ever, unless there is something to tell.
+            self._wake.wait(_TELL_EVERY if self.dropped > self._told_dropped else None)
         self._rouse_at = min(BATCH, self._limit + 1)
         self._wake.clear()
         # Let some more come together, for one transaction.
@@ -271,9 +277,14 @@ class SqliteLedger:
                 self._stalled = False
                 self._progress.notify_all()
             self.storage.keep_limits()
-        if self.dropped > self._told_dropped:
-            logs.warn("cascade.ledger_dropped", path=str(self.path), calls=self.dropped)
+        self._tell_dropped()
+
+    def _tell_dropped(self, *, now: bool = False) -> None:
+        """Say how many were left out, and not more often than anyone can read it."""
+        if self.dropped > self._told_dropped and (now or time.monotonic() >= self._tell_at):
+            self._tell_at = time.monotonic() + _TELL_EVERY
             self._told_dropped = self.dropped
+            logs.warn("cascade.ledger_dropped", path=str(self.path), calls=self.dropped)
 
     def _may_end(self, *, failed: bool) -> bool:
         """Whether the thread is over: it is to end, and all is written or cannot be."""
@@ -292,7 +303,7 @@ class SqliteLedger:
             self._progress.notify_all()
             return True
 
-    def _fail(self, error: Exception, failures: int) -> None:
+    def _fail(self, error: BaseException, failures: int) -> None:
         self._stalled = True
         self.storage.close()
         if failures == 1:

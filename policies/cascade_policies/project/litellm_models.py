@@ -44,6 +44,7 @@ _TAKEN = frozenset({
     "custom_llm_provider", "input_cost_per_token", "output_cost_per_token",
     "cache_read_input_token_cost",
 })  # fmt: skip
+_IN_A_VARIABLE = "os.environ/"
 _VARIABLE = re.compile(r"os\.environ/([A-Za-z_]\w*)")
 _LONGEST_LIST = 64
 
@@ -159,8 +160,10 @@ def _key(deployment: Deployment, given: Any, theirs: str) -> str | None:
     stem = re.sub(r"\W+", "_", deployment.alias, flags=re.ASCII).strip("_").upper() or "MODEL"
     variable = f"{stem}_API_KEY" if stem[0].isalpha() else f"MODEL_{stem}_API_KEY"
     if theirs not in ("ollama", "ollama_chat"):
+        told = isinstance(given, str) and given.startswith(_IN_A_VARIABLE)
+        why = "is in a variable whose name no shell can set" if told else "was written out"
         deployment.notes.append(
-            f"{deployment.alias}: its key was written out: put it into the variable {variable}"
+            f"{deployment.alias}: its key {why}: put it into the variable {variable}"
         )
     return variable
 

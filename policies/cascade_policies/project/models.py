@@ -19,7 +19,7 @@ from cascade_policies.lines import KeyPath
 from cascade_policies.pointing import made_at, read_price
 from cascade_policies.project.prices import find_price
 from cascade_policies.project.shape import ModelTable
-from cascade_policies.references import check_api_key, check_model, is_name, places
+from cascade_policies.references import check_api_key, check_base_url, check_model, is_name, places
 from cascade_policies.tables import UNKNOWN, check_json, given
 
 _CONNECTION = ("base_url", "api_key", "price", "cancel_stops_billing")
@@ -214,6 +214,7 @@ def _model(document: Document, name: str, table: ModelTable) -> Model:
     values = given(table)
     reference = _reference(document, path, table)
     check_api_key(document, path, values)
+    check_base_url(document, path, values)
     check_json(document, (*path, "params"))
     _check_options(document, path, reference, values)
     if table.timeout is not UNSET:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from cascade.cost import Price
 from cascade.model import ModelSpec
@@ -13,6 +13,10 @@ from cascade.provider import find_provider, split_model
 from cascade_policies.document import Document
 from cascade_policies.lines import KeyPath
 from cascade_policies.tables import UNKNOWN
+
+if TYPE_CHECKING:
+    from cascade_policies.building import Built
+    from cascade_policies.project.models import Model
 
 _FREE = Price(input=0.0, output=0.0)
 
@@ -60,6 +64,61 @@ def check_tier(document: Document, path: KeyPath, tier: Tier, *, unknown: bool) 
     for model in tier.models:  # the others of a project were seen to where they stand
         if isinstance(model, ModelSpec) and unknown:
             find_price(document, place, model.name, given)
+
+
+def check_budgeted_models(document: Document, models: Mapping[str, Model]) -> None:
+    """See that a budget can pay for every model of the project.
+
+    Raises:
+        PolicyFileError: nobody knows the price of one.
+    """
+    for name, model in models.items():
+        if model.price is None and not _looked_up(model.model)[0]:
+            raise document.error(("models", name, "price"), _unpayable(model.model))
+
+
+def check_budgeted_task(built: Built, path: KeyPath) -> None:
+    """See that a budget can pay for every model of a task: its tiers', router's and verifiers'.
+
+    Args:
+        built: its policy; the models of the project that it names were seen to where they stand.
+        path: where the keys of the policy stand.
+
+    Raises:
+        PolicyFileError: nobody knows the price of one.
+    """
+    policy, document = built.file.policy, built.document
+    for place, tier in zip(built.tiers, policy.tiers, strict=True):
+        if place in built.unpriced:
+            names = " and ".join(_called(model) for model in tier.models)
+            raise document.error((*place, "price"), _unpayable(names))
+        check_budgeted(document, (*place, "verify"), tier.verify)
+    check_budgeted(document, (*path, "router"), policy.router)
+
+
+def check_budgeted(document: Document, path: KeyPath, asking: object) -> None:
+    """See that a budget can pay for the models that a router or a verifier asks.
+
+    Raises:
+        PolicyFileError: nobody knows the price of one.
+    """
+    for model in getattr(asking, "models", ()):
+        text = model.model if isinstance(model, ModelSpec) else model
+        own = model.price if isinstance(model, ModelSpec) else None
+        if isinstance(text, str) and own is None and _looked_up(text) == (False, None):
+            raise document.error(path, _unpayable(text))
+
+
+def _called(model: object) -> str:
+    return model.name if isinstance(model, ModelSpec) else str(model)
+
+
+def _unpayable(model: str) -> str:
+    return (
+        f"price unknown under a [budget]: {model} would never be called: give price = "
+        "{ input = …, output = … } in US dollars per million tokens (0 for what costs nothing), "
+        "or leave out [budget]"
+    )
 
 
 def cheaper_later(policy: Policy) -> Iterator[tuple[int, str]]:

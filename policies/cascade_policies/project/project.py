@@ -16,10 +16,12 @@ from cascade.policy import DEFAULT_TIMEOUT, Policy
 from cascade.routing import Entry
 from cascade_policies.budget.settings import BudgetSettings, faults
 from cascade_policies.building import PolicyFile
-from cascade_policies.document import Document, read_document
+from cascade_policies.document import Document, read_document, show_value
 from cascade_policies.overrides import apply_overrides
 from cascade_policies.pointing import made_at
+from cascade_policies.project.doubts import idle_limits, unused_models
 from cascade_policies.project.models import Model, Models, read_models
+from cascade_policies.project.prices import check_budgeted, check_budgeted_models
 from cascade_policies.project.shape import EntryTable, LedgerTable, ProjectTable, read_project
 from cascade_policies.project.tasks import Task, TaskReader, override_task
 from cascade_policies.router_table import router_of
@@ -154,7 +156,8 @@ def read_task(path: Path, name: str, overrides: Sequence[str]) -> PolicyFile:
     document = read_document(path)
     rest = override_task(document, name, overrides)
     table = read_project(document)
-    reader = TaskReader(document, _models(document, table))
+    models = _models(document, table)
+    reader = TaskReader(document, models, budgeted=table.budget is not UNSET)
     return reader.read(name, table.tasks[name], rest).file
 
 
@@ -164,6 +167,8 @@ def _models(document: Document, table: ProjectTable) -> Models:
         default = table.defaults.model
         models.find(document, ("defaults", "model"), default)
         models.default = default
+    if table.budget is not UNSET:
+        check_budgeted_models(document, models)
     return models
 
 
@@ -175,29 +180,30 @@ def project_of(document: Document, path: Path) -> Project:
     """
     table = read_project(document)
     models = _models(document, table)
-    reader = TaskReader(document, models)
+    budgeted = table.budget is not UNSET
+    reader = TaskReader(document, models, budgeted=budgeted)
     tasks = {name: reader.read(name, task) for name, task in table.tasks.items()}
     entries = {
         name: _entry(document, name, entry, tasks, models) for name, entry in table.routers.items()
     }
-    warnings = [*reader.warnings, *_unused(document, models)]
+    if budgeted:
+        for name, entry in entries.items():
+            check_budgeted(document, ("routers", name, "router"), entry.router)
+    budget = _budget(document, table, tasks)
+    warnings = [*reader.warnings, *unused_models(document, models)]
+    warnings += [] if budget is None else idle_limits(document, budget)
     return Project(
         path=path,
         models=models,
         tasks=tasks,
         entries=entries,
         policies={**{name: task.policy for name, task in tasks.items()}, **entries},
-        budget=_budget(document, table, tasks),
+        budget=budget,
         ledger=_ledger(document, table),
         defaults=Defaults(models.default),
         warnings=tuple(warnings),
         files=tuple(dict.fromkeys(document.files)),
     )
-
-
-def _unused(document: Document, models: Models) -> list[str]:
-    unused = [name for name in models if name not in models.used]
-    return [str(document.error(("models", name), "no task uses it")) for name in unused]
 
 
 def _entry(
@@ -245,10 +251,35 @@ def _ledger(document: Document, table: ProjectTable) -> Mapping[str, Any] | None
         if not values["path"] or "\0" in values["path"]:
             raise document.error(("ledger", "path"), "needs the path of a database")
         values["path"] = document.folder / Path(values["path"]).expanduser()
+        if fault := _no_database(values["path"]):
+            raise document.error(("ledger", "path"), fault)
     if "redact" in values:
         place = ("ledger", "redact")
+        if not all(values["redact"].partition(":")):
+            message = f'got {show_value(values["redact"])}: needs "package.module:function"'
+            raise document.error(place, message)
         values["redact"] = made_at(document, place, import_object, values["redact"])
         if not callable(values["redact"]):
             raise document.error(place, "is no function")
     made_at(document, ("ledger",), SqliteLedger, **{"path": document.folder, **values})
     return values
+
+
+def _no_database(path: Path) -> str | None:
+    """Why no ledger can be at ``path``; None where one is, or may be made."""
+    try:
+        if not path.exists():
+            return None
+        if not path.is_file():
+            return f"{str(path)!r} is no file: give the path of a database"
+        with path.open("rb") as file:
+            begins = file.read(len(_SQLITE))
+    except OSError as error:
+        return f"cannot read {str(path)!r}: {error.strerror}"
+    if begins and begins != _SQLITE:
+        return f"{str(path)!r} is a file of another kind: give the path of a database"
+    return None
+
+
+_SQLITE = b"SQLite format 3\0"
+"""What a database begins with; an empty file is one too. See https://sqlite.org/fileformat.html."""

@@ -31,7 +31,7 @@ class FollowedProject:
         return {} if project is None else _settings_of(project)
 
     def find(self, reference: str | Path, /) -> Policy | Entry:
-        """The project's task or router of that name; else as `cascade_policies.search.find`.
+        """The project's task or router of that name; else a policy file.
 
         Raises:
             UnknownPolicyError: there is none.

@@ -17,7 +17,7 @@ from cascade_policies.file import read_policy
 from cascade_policies.lines import KeyPath
 from cascade_policies.overrides import apply_overrides
 from cascade_policies.project.models import Models
-from cascade_policies.project.prices import cheaper_later, check_tier
+from cascade_policies.project.prices import cheaper_later, check_budgeted_task, check_tier
 from cascade_policies.project.shape import TaskTable
 from cascade_policies.tables import PolicyKeys, TierTable
 
@@ -78,13 +78,15 @@ class TaskReader:
     Args:
         document: the file.
         models: the project's models.
+        budgeted: whether there is a ``[budget]``, which must know what everything costs.
 
     Attributes:
         warnings: what is no mistake, but hardly meant.
     """
 
-    def __init__(self, document: Document, models: Models) -> None:
+    def __init__(self, document: Document, models: Models, *, budgeted: bool = False) -> None:
         self._document = document
+        self._budgeted = budgeted
         self._models = models
         self.warnings: list[str] = []
 
@@ -101,6 +103,8 @@ class TaskReader:
         built = self._built(name, table, overrides)
         for place, tier in zip(built.tiers, built.file.policy.tiers, strict=True):
             check_tier(built.document, place, tier, unknown=place in built.unpriced)
+        if self._budgeted:
+            check_budgeted_task(built, path if built.document is self._document else ())
         for index, message in cheaper_later(built.file.policy):
             self.warnings.append(str(built.document.error(built.tiers[index], message)))
         return Task(

@@ -184,6 +184,8 @@ class Task(Struct, frozen=True):
         escalated: calls in which any tier escalated.
         cost: of all calls, losers, checks and routers included.
         waste: the part spent on attempts whose answer was not returned.
+        routed: calls for which a router was asked.
+        routing: the part of ``cost`` that the routers took.
     """
 
     task: str
@@ -194,6 +196,8 @@ class Task(Struct, frozen=True):
     extra: Extra
     cost: Money
     waste: Money
+    routed: int
+    routing: Money
     latency: Latency
     tiers: list[Tier]
     trend: list[Change]

@@ -61,6 +61,7 @@ class Metrics:
         self._escalated = _Counter()
         self._cost = _Counter()
         self._waste = _Counter()
+        self._routing = _Counter()
         self._unpriced = _Counter()
         self._tiers = _Counter()
         self._escalations = _Counter()
@@ -81,6 +82,8 @@ class Metrics:
         if _add(self._cost, policy, record.cost):
             self._unpriced[policy,] += 1
         _add(self._waste, policy, record.waste)
+        if record.route is not None and record.route.cost.high:
+            _add(self._routing, policy, record.route.cost)
         for attempt in record.attempts:
             self._attempt(policy, attempt)
         if len(record.attempts) == 1 and outcome == "accepted":
@@ -124,6 +127,7 @@ class Metrics:
             "cascade_escalated_calls_total": self._escalated,
             "cascade_cost_usd_total": self._cost,
             "cascade_waste_usd_total": self._waste,
+            "cascade_routing_cost_usd_total": self._routing,
             "cascade_unpriced_calls_total": self._unpriced,
             "cascade_tier_calls_total": self._tiers,
             "cascade_escalations_total": self._escalations,

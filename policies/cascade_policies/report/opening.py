@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from sqlite3 import Connection
 
-from cascade.errors import ConfigError, nearest
-from cascade_policies.ledger.database import connect, transaction
+from cascade.errors import ConfigError
+from cascade_policies.ledger.database import connect_to_read, is_writable, transaction
 from cascade_policies.report import rollups
-from cascade_policies.report.source import task_names
+from cascade_policies.report.source import check_task
 
 
 def open_ledger(path: Path, task: str | None = None) -> Connection:
@@ -23,16 +23,26 @@ def open_ledger(path: Path, task: str | None = None) -> Connection:
     Raises:
         ConfigError: there is no ledger or it cannot be read, or it has no such task.
     """
-    connection = connect(path, create=False)
+    connection = connect_to_read(path)
     try:
         if rollups.is_behind(connection):
-            with transaction(connection):
-                rollups.catch_up(connection)
-        _check(connection, task)
+            _catch_up(connection, path)
+        if task is not None:
+            check_task(connection, task)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _catch_up(connection: Connection, path: Path) -> None:
+    if not is_writable(connection):
+        raise ConfigError(
+            f"{path} has calls that are in no sum yet, and cannot be written: "
+            "make it writable, or give the path of a copy"
+        )
+    with transaction(connection):
+        rollups.catch_up(connection)
 
 
 @contextmanager
@@ -43,9 +53,3 @@ def snapshot(connection: Connection) -> Iterator[None]:
         yield
     finally:
         connection.execute("COMMIT")
-
-
-def _check(connection: Connection, task: str | None) -> None:
-    names = task_names(connection)
-    if task is not None and task not in names:
-        raise ConfigError(f"--task {task!r}: {nearest(task, names)}")

@@ -136,6 +136,11 @@ def _tiles(task: Task) -> Markup:
         ("escalated", rate[0], rate[2].strip("()")),
         ("cost", money(task.cost), _per_call(task)),
         ("of it wasted", money(task.waste), "attempts whose answer was not returned"),
+        *(
+            (("of it for routing", money(task.routing), f"{task.routed:,} calls routed"),)
+            if task.routed
+            else ()
+        ),
         ("latency p50", p50, f"p95 {p95}, p99 {p99}"),
         ("attempts", f"{task.attempts:,}", str(task.extra) or "no retries, repairs or replicas"),
     )

@@ -27,6 +27,10 @@ _COUNTERS: Final = {
         "SELECT policy, bound, total(iif(bound = 'low', waste_low, waste_high)) FROM rollup_calls "
         "CROSS JOIN (SELECT 'low' AS bound UNION ALL SELECT 'high')"
     ),
+    "cascade_routing_cost_usd_total": (
+        "SELECT policy, bound, total(iif(bound = 'low', route_low, route_high)) FROM rollup_calls "
+        "CROSS JOIN (SELECT 'low' AS bound UNION ALL SELECT 'high')"
+    ),
     "cascade_unpriced_calls_total": "SELECT policy, sum(cost_unknown) FROM rollup_calls",
     "cascade_tier_calls_total": "SELECT policy, tier, ending, sum(calls) FROM rollup_tiers",
     "cascade_escalations_total": (
@@ -47,7 +51,11 @@ _COUNTERS: Final = {
         "CROSS JOIN (SELECT 'input' AS direction UNION ALL SELECT 'output')"
     ),
 }
-_SPARSE: Final = ("cascade_escalations_total", "cascade_extra_attempts_total")
+_SPARSE: Final = (
+    "cascade_routing_cost_usd_total",
+    "cascade_escalations_total",
+    "cascade_extra_attempts_total",
+)
 
 _HISTOGRAMS: Final = {
     "call": "cascade_call_latency_seconds",

@@ -31,6 +31,7 @@ from cascade_policies.report.window import day_of
 _EXTRA: Final = ("retries", "repairs", "replicas", "fallbacks")
 _COST: Final = ("cost_low", "cost_high", "cost_unknown")
 _WASTE: Final = ("waste_low", "waste_high", "waste_unknown")
+_ROUTE: Final = ("routed", "route_low", "route_high", "route_unknown")
 _NOTHING: Final = Buckets()
 
 
@@ -52,6 +53,8 @@ def read_report(source: Source) -> Report:
             extra=_plus(tier.extra for tier in its),
             cost=one.cost,
             waste=one.waste,
+            routed=one.routed,
+            routing=one.routing,
             latency=Latency.make(one.buckets),
             tiers=its,
             trend=changes(one, before.get(name), source.window, began),
@@ -71,7 +74,7 @@ def _began(connection: sqlite3.Connection) -> float | None:
 
 def _totals(source: Source) -> dict[str, Totals]:
     """What is known of each task without looking at its attempts."""
-    sums = ("calls", "escalated", "attempts", *_COST, "cost_squares", *_WASTE)
+    sums = ("calls", "escalated", "attempts", *_COST, "cost_squares", *_WASTE, *_ROUTE)
     made: dict[str, Totals] = {}
     for task, outcome, calls, escalated, attempts, *money in source.sums(
         "rollup_calls", ("policy", "outcome"), sums

@@ -42,8 +42,7 @@ def now_tables(
     """
     report = read_report(Source(connection, Window.around(since, now), task))
     last_minute = _began_since(connection, task, now - MINUTE)
-    shown = datetime.fromtimestamp(now).astimezone().strftime("%H:%M:%S")
-    yield f"{shown}   calls in the last minute: {last_minute:,}\n"
+    yield f"{_clock(now)}   calls in the last minute: {last_minute:,}\n"
     table = _tasks(report)
     if report.tasks:
         yield table
@@ -114,7 +113,7 @@ def _latest(connection: sqlite3.Connection, task: str | None, calls: int) -> Tab
         (task, calls),
     ):
         table.add_row(
-            datetime.fromtimestamp(began).astimezone().strftime("%H:%M:%S"),
+            _clock(began),
             plain(policy),
             Text(plain(outcome), style=_STYLES.get(outcome, "dim")),
             NONE if tier is None else plain(tier),
@@ -124,3 +123,11 @@ def _latest(connection: sqlite3.Connection, task: str | None, calls: int) -> Tab
             money(Money(low, high, 0)),
         )
     return table
+
+
+def _clock(at: float) -> str:
+    """The time of day here; of a moment that no calendar has, nothing."""
+    try:
+        return datetime.fromtimestamp(at).astimezone().strftime("%H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return NONE

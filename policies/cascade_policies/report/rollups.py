@@ -62,12 +62,14 @@ _CALLS: Final = _Table(
     "rollup_calls",
     ("policy", "outcome"),
     ("calls", "escalated", "escalations", "attempts", "cost_low", "cost_high", "cost_squares",
-     "cost_unknown", "waste_low", "waste_high", "waste_unknown", "latency_s"),
+     "cost_unknown", "waste_low", "waste_high", "waste_unknown", "latency_s",
+     "routed", "route_low", "route_high", "route_unknown"),
     f"""
     SELECT {_HOUR_OF}, policy, outcome, count(*), sum(escalations > 0), sum(escalations),
       sum(attempts), total(cost_low), total(cost_high), total(cost_high * cost_high),
       sum(cost_high IS NULL), total(waste_low), total(waste_high), sum(waste_high IS NULL),
-      total(latency_s)
+      total(latency_s), count(route_s), total(route_cost_low), total(route_cost_high),
+      sum(route_s IS NOT NULL AND route_cost_high IS NULL)
     FROM calls WHERE calls.id BETWEEN :first AND :last GROUP BY 1, 2, 3
     """,  # noqa: S608  (our own names)
 )  # fmt: skip

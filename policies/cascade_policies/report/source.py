@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from cascade.errors import ConfigError, nearest
 from cascade_policies.report.buckets import Buckets
 from cascade_policies.report.rollups import DAY, EVER
 from cascade_policies.report.window import Window
@@ -94,3 +95,15 @@ def task_names(connection: sqlite3.Connection) -> list[str]:
     """Every task that a ledger has had calls of."""
     rows = connection.execute("SELECT DISTINCT policy FROM rollup_calls WHERE span = ?", (EVER,))
     return [name for (name,) in rows]
+
+
+def check_task(connection: sqlite3.Connection, task: str) -> None:
+    """See that a ledger has had calls of a task.
+
+    Raises:
+        ConfigError: it has none; the message says what it may have been meant.
+    """
+    names = task_names(connection)
+    found = "SELECT EXISTS (SELECT 1 FROM calls WHERE policy = ?)"  # some are in no sum yet
+    if task not in names and not connection.execute(found, (task,)).fetchone()[0]:
+        raise ConfigError(f"--task {task!r}: {nearest(task, names)}")

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from cascade_policies.report.figures import Check, Model, Report, Step
+from cascade_policies.report.fitting import Fitting
 from cascade_policies.report.words import (
+    NONE,
     chance,
     counts,
     difference,
@@ -43,10 +45,12 @@ def report_tables(report: Report) -> Iterator[RenderableType]:
         yield drift_table(report.drift)
 
 
-def tasks_table(report: Report) -> Table:
-    """A line a task."""
-    table = _table("task", "calls", "accepted", "escalated (95% interval)", "cost", "waste", "p50",
-                   "p95", "p99", left=("not accepted", "more attempts"))  # fmt: skip
+def tasks_table(report: Report) -> Fitting:
+    """A line a task; what routers cost only where there are any."""
+    routed = any(task.routed for task in report.tasks)
+    table = _table("task", "calls", "accepted", "escalated (95% interval)", "cost", "waste",
+                   *(("routing",) if routed else ()), "p50", "p95", "p99",
+                   left=("not accepted", "more attempts"))  # fmt: skip
     for task in report.tasks:
         table.add_row(
             plain(task.task),
@@ -55,14 +59,17 @@ def tasks_table(report: Report) -> Table:
             share(task.escalated),
             money(task.cost),
             money(task.waste),
+            *((money(task.routing) if task.routed else NONE,) if routed else ()),
             *quantiles(task.latency),
             counts(task.outcomes, without="accepted"),
             str(task.extra),
         )
-    return table
+    return Fitting(
+        table, ("more attempts", "p99", "waste", "not accepted", "routing", "p50", "accepted")
+    )
 
 
-def tiers_table(report: Report) -> Table:
+def tiers_table(report: Report) -> Fitting:
     """A line a tier, in the order in which calls reach them."""
     table = _table("task", "tier", "calls", "escalated (95% interval)", "attempts", "cost",
                    "p50", "p95", "p99", "first token p50", "p95",
@@ -81,7 +88,10 @@ def tiers_table(report: Report) -> Table:
                 counts(tier.endings),
                 str(tier.extra),
             )
-    return table
+    return Fitting(
+        table,
+        ("p95", "first token p50", "more attempts", "p99", "endings", "attempts", "p50", "calls"),
+    )
 
 
 def _reasons(report: Report) -> Iterator[RenderableType]:
@@ -117,7 +127,7 @@ def _trend(report: Report) -> Iterator[RenderableType]:
         yield table
 
 
-def models_table(models: Sequence[Model]) -> Table:
+def models_table(models: Sequence[Model]) -> Fitting:
     """A line a model of a tier."""
     table = _table("task", "tier", "model", "attempts", "cost", "tokens in", "out", "p50", "p95",
                    "p99", "first token p50", "p95", left=("outcomes", "more attempts"))  # fmt: skip
@@ -135,10 +145,23 @@ def models_table(models: Sequence[Model]) -> Table:
             counts(one.outcomes),
             str(one.extra),
         )
-    return table
+    return Fitting(
+        table,
+        (
+            "p95",
+            "first token p50",
+            "more attempts",
+            "p99",
+            "out",
+            "tokens in",
+            "outcomes",
+            "p50",
+            "p95",
+        ),
+    )
 
 
-def checks_table(checks: Sequence[Check]) -> Table:
+def checks_table(checks: Sequence[Check]) -> Fitting:
     """A line a verifier of a tier."""
     table = _table("task", "tier", "verifier", "judged", "accepted (95% interval)", "rejected",
                    "abstained", left=("because of",))  # fmt: skip
@@ -154,10 +177,10 @@ def checks_table(checks: Sequence[Check]) -> Table:
             f"{one.abstained:,}",
             counts(codes),
         )
-    return table
+    return Fitting(table, ("because of", "abstained", "rejected"))
 
 
-def steps_table(steps: Sequence[Step]) -> Table:
+def steps_table(steps: Sequence[Step]) -> Fitting:
     """A line a day of a task."""
     table = _table("task", "day", "calls", "accepted", "escalated (95% interval)", "cost", "waste",
                    "p50", "p95", "p99")  # fmt: skip
@@ -172,7 +195,7 @@ def steps_table(steps: Sequence[Step]) -> Table:
             money(step.waste),
             *quantiles(step.latency),
         )
-    return table
+    return Fitting(table, ("p99", "waste", "p50", "accepted"))
 
 
 def plain(text: str) -> str:
@@ -186,7 +209,10 @@ def _table(*names: str, left: Sequence[str] = ()) -> Table:
     table = Table(box=None, pad_edge=False)
     words = ("task", "tier", "model", "verifier", "day", "against the period before")
     for name in names:
-        table.add_column(name, justify="left" if name in words else "right", overflow="fold")
+        word = name in words
+        table.add_column(
+            name, justify="left" if word else "right", overflow="fold", no_wrap=not word
+        )
     for name in left:
         table.add_column(name, overflow="fold")
     return table

@@ -16,7 +16,8 @@ class Totals:
 
     Attributes:
         money: sums over the calls: cost low and high, how many are unknown, squares of the high
-            cost, waste low and high, and how many of these are unknown.
+            cost, waste low and high, and how many of these are unknown; of how many a router was
+            asked, its cost low and high, and of how many that is unknown.
         tiers: for each tier its escalations and the calls that reached it.
     """
 
@@ -24,7 +25,7 @@ class Totals:
     escalated: int = 0
     attempts: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
-    money: list[float] = field(default_factory=lambda: [0.0, 0.0, 0, 0.0, 0.0, 0.0, 0])
+    money: list[float] = field(default_factory=lambda: [0] * 11)
     buckets: Buckets = field(default_factory=Buckets)
     tiers: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -37,6 +38,16 @@ class Totals:
     def waste(self) -> Money:
         """The part of it that bought no answer."""
         return Money.make(self.money[4], self.money[5], int(self.money[6]), self.calls)
+
+    @property
+    def routed(self) -> int:
+        """Of how many calls a router was asked."""
+        return int(self.money[7])
+
+    @property
+    def routing(self) -> Money:
+        """What the routers cost."""
+        return Money.make(self.money[8], self.money[9], int(self.money[10]), self.routed)
 
     @property
     def priced(self) -> tuple[int, float, float]:

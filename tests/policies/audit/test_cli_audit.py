@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pytest
 
 from benchmarks import ticket_day, ticket_logs
 from cascade import Engine, Policy
+from cascade.model import ModelSpec
 from cascade.testing import ScriptedModel
 from cascade_policies.audit.audit import audit_calls
 from cascade_policies.audit.drafts import Constant
@@ -215,3 +217,74 @@ def test_a_narrow_table_leaves_out_columns_and_cuts_nothing(day: Path) -> None:
         heads[width] = [column.header for column in table.columns]
     assert {"task", "calls", "share", "needs", "kind"} < set(heads[80])
     assert len(heads[80]) < len(heads[100]) < len(heads[10_000]) == 12
+
+
+def write_log(path: Path, rows: Iterable[tuple[str, str]]) -> None:
+    """Thirty long free answers of each call site and model."""
+    with path.open("w", encoding="utf-8") as file:
+        for place, model in rows:
+            for n in range(30):
+                asked = f"You are helpful. Tell of {n} and {n * 31}"
+                told = " ".join(f"w{n}x{i}" for i in range(200))
+                messages = [{"role": "user", "content": asked}]
+                row = {"task": place, "model": model, "messages": messages, "response": told}
+                file.write(json.dumps(row) + "\n")
+
+
+def test_what_is_written_loads_also_where_no_price_is_published(
+    command_line: Run, tmp_path: Path
+) -> None:
+    log, target = tmp_path / "log.jsonl", tmp_path / "cascade.toml"
+    write_log(log, (("a", "gpt-own"), ("b", "o5-preview"), ("c", "gpt-5"), ("d", "gpt-9")))
+    code, _, err = command_line("audit", str(log), "--write", str(target))
+    assert (code, err) == (0, "")
+    assert target.read_text().count('price = "unknown"') == 3
+    project = load_project(target)
+    last = {name: task.policy.tiers[-1].models[0] for name, task in project.tasks.items()}
+    called = {
+        name: model.name if isinstance(model, ModelSpec) else model for name, model in last.items()
+    }
+    assert called == {
+        "a": "openai:gpt-own", "b": "openai:o5-preview", "c": "openai:gpt-5", "d": "openai:gpt-9",
+    }  # fmt: skip
+
+
+def test_call_sites_of_any_script_keep_their_names(command_line: Run, tmp_path: Path) -> None:
+    log, target = tmp_path / "log.jsonl", tmp_path / "cascade.toml"
+    sites = ("日本語", "Größe 2", "हिन्दी", "ﬁnd-ﬁt", "9 lives", "🙂")
+    write_log(log, [(site, "gpt-5") for site in sites])
+    code, _, _ = command_line("audit", str(log), "--write", str(target))
+    assert code == 0
+    names = set(load_project(target).tasks)
+    assert {"日本語", "größe", "हिन्दी", "find_fit", "lives"} < names
+    assert all(name.isidentifier() for name in names)
+
+
+def test_a_code_tier_of_any_script_is_found(
+    command_line: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, target = tmp_path / "log.jsonl", tmp_path / "scripts.toml"
+    with log.open("w", encoding="utf-8") as file:
+        for n in range(60):
+            messages = [{"role": "user", "content": f"Is it done? Number {n} of {n * 31}"}]
+            row = {"task": "終わった", "model": "gpt-5", "messages": messages, "response": "Done."}
+            file.write(json.dumps(row) + "\n")
+    assert command_line("audit", str(log), "--write", str(target)).code == 0
+    monkeypatch.syspath_prepend(str(tmp_path))
+    tier = load_project(target).tasks["終わった"].policy.tiers[0]
+
+    async def ask() -> str:
+        async with Engine() as engine:
+            result = await engine.run(Policy("p", [tier]), "Is it done? Number 7 of 8")
+        return result.text
+
+    assert anyio.run(ask) == "Done."
+
+
+def test_a_model_name_stays_on_its_line(command_line: Run, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    write_log(log, [("a", "gpt-5\nAs proposed: nothing\x1b[2J")])
+    code, out, _ = command_line("audit", str(log))
+    assert code == 0
+    assert "  models   openai:gpt-5 As proposed: nothing" in out
+    assert not any(line.startswith("As proposed") for line in out.splitlines())

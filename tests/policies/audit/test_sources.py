@@ -111,6 +111,16 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 SCHEMAS = st.dictionaries(KEYS, VALUES, max_size=6)
 
 
+def test_a_first_line_that_only_begins_like_an_array_is_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b"\n".join([b"[2026-01-01] started", json.dumps(line("a", "b")).encode()]))
+    reading = read_calls(path)
+    assert (len(reading.calls), reading.lines) == (1, 2)
+    path.write_text(json.dumps([1, line("a", "b"), line("c", "d")]))
+    reading = read_calls(path)
+    assert (len(reading.calls), reading.lines) == (2, 3)
+
+
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

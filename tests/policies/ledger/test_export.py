@@ -94,7 +94,9 @@ class TestExport:
             return [row["call_id"] for row in lines((tmp_path / "some.jsonl").read_text())]
 
         assert exported("--task", "other") == [records[5].id]
-        assert exported("--policy", "none") == []
+        code, _, err = command_line("ledger", "export", "some.jsonl", "--policy", "othr")
+        assert (code, "did you mean 'other'?" in err) == (2, True)
+        assert len(lines((tmp_path / "some.jsonl").read_text())) == 1  # is not replaced
         # 2026-09-21T14:13:20 is T0: what is not on the edge of an hour begins at the one before.
         assert exported("--since", "2026-09-21T16:59") == [r.id for r in records[2:]]
 
@@ -159,6 +161,7 @@ class TestPrune:
             ((), "give --max-age, like 90d, or --max-size, like 2GB, or both"),
             (("--max-age", "0d"), "--max-age '0d': give hours, days or weeks"),
             (("--max-age", "old"), "--max-age 'old'"),
+            (("--max-size", "0"), "--max-size '0': give a size like 500MB or 2GB, 1MB or more"),
             (("--max-size", "big"), "--max-size 'big': give a size like 500MB or 2GB"),
         ],
     )

@@ -18,8 +18,8 @@ FLUSH_SECONDS = 1.0
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
 def test_killed_writers_leave_a_whole_ledger(path: Path) -> None:
     random, killed = Random(), list[Killed]()
-    while len(killed) < 8:
-        killed += kill_writers(path, random, flush_seconds=FLUSH_SECONDS, longest=0.8)
+    while len(killed) < 6:
+        killed += kill_writers(path, random, flush_seconds=FLUSH_SECONDS, longest=0.6)
     found = look(path, killed, flush_seconds=FLUSH_SECONDS)
     assert (found.integrity, found.torn, found.lost) == ("ok", 0, [])
     assert found.accepted > len(killed)

@@ -139,3 +139,8 @@ class TestEngines:
             await call(engine, policy, 2)
         assert count(path) == pytest.approx(2, rel=1e-3)
         ledger.close()
+
+
+def test_a_name_that_is_no_text_is_kept(path: Path) -> None:
+    save_latencies(path, {"odd\ud83d": slow().to_dict()})
+    assert list(load_latencies(path)) == ["odd\N{REPLACEMENT CHARACTER}"]

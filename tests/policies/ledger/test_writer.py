@@ -289,6 +289,42 @@ class TestTrouble:
         assert call_ids(path)[:5] == first[:5]
         assert "cascade.ledger_dropped" in events(caplog)
 
+    def test_what_is_left_out_is_told_now_and_then(
+        self, path: Path, make_call: MakeCall, caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr(writer, "_TELL_EVERY", 1000.0)
+        ledger = SqliteLedger(path, queue=1, full="drop")
+        for number in range(20):
+            before = ledger.dropped
+            while ledger.dropped == before:
+                ledger.call_finished(make_call(number))
+            assert ledger.flush(30)
+        assert ledger.close(30)
+        told = [record for record in caplog.records if "ledger_dropped" in record.getMessage()]
+        assert 1 <= len(told) <= 2  # the first, and the sum as it ends
+        assert str(ledger.dropped) in told[-1].getMessage()
+
+    @pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt, BaseException])
+    def test_whatever_redaction_raises_the_ledger_goes_on(
+        self, path: Path, make_call: MakeCall, caplog: pytest.LogCaptureFixture,
+        raised: type[BaseException],
+    ) -> None:  # fmt: skip
+        def redact(text: str) -> str:
+            raise raised(f"cannot redact {text}")
+
+        ledger = SqliteLedger(path, redact=redact)
+        for number in range(3):
+            ledger.call_finished(make_call(number, "my secret"))
+            assert ledger.flush(30)
+        assert ledger.close(30)
+        assert (ledger.written, ledger.dropped) == (3, 0)
+        assert events(caplog).count("cascade.redaction_failed") == 1
+        assert "my secret" not in caplog.text
+        with closing(connect(path)) as connection:
+            kept = connection.execute("SELECT DISTINCT prompt FROM calls").fetchall()
+        assert kept == [("[not kept: the redaction failed]",)]
+
     def test_with_wait_a_slow_disk_loses_nothing(
         self, path: Path, make_call: MakeCall, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -152,3 +152,24 @@ def test_a_policy_that_gets_cheaper_is_warned_about(
         "warning: p.toml: tier 'openai:gpt-5-mini' is cheaper than 'openai:gpt-5' before it: tiers "
         "go from cheap to strong\n"
     )
+
+
+def test_nothing_in_a_file_reaches_the_terminal_raw(command_line: Run, folder: Folder) -> None:
+    text = r"""
+[models."m\u001b[31m"]
+model = "function:os.path:basename"
+strengths = ["s\u0007"]
+[tasks."a\u001b[31mRED\u001b]0;pwn\u0007"]
+model = "m\u001b[31m"
+description = "x\u001b[2J\ny"
+[models."idle\u001b[31m"]
+model = "function:os.path:basename"
+"""
+    folder.write("cascade.toml", text)
+    for arguments in ((), ("a\x1b[31mRED\x1b]0;pwn\x07",)):
+        ran = command_line("check", *arguments)
+        assert ran.code == 0, ran.err
+        assert "RED" in ran.out
+        assert "x[2J y" in ran.out
+        assert "\x1b" not in ran.out + ran.err
+        assert "\x07" not in ran.out + ran.err

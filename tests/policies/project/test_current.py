@@ -16,7 +16,8 @@ from cascade.model import ModelSpec
 from cascade.routing import Entry
 from cascade.testing import script
 from cascade_policies.project import current, current_project, find_project, project, reload_project
-from cascade_policies.search import find, find_policy, find_policy_file, policy_names
+from cascade_policies.project.settings import open_project
+from cascade_policies.search import find, find_policy, find_policy_file, policy_names, resolve
 
 if TYPE_CHECKING:
     from tests.policies.project.conftest import Folder, Tick
@@ -68,7 +69,7 @@ def test_a_task_is_a_policy_of_its_name(folder: Folder) -> None:
     folder.write("cascade.toml", ONE + '[tasks.filed]\npolicy = "p.toml"\npriority = "critical"\n')
     assert (find_policy("label").name, find_policy("filed").name) == ("label", "filed")
     assert find_policy("filed").priority == "critical"
-    assert find_policy("label") is find_policy("label") is find("label")
+    assert find_policy("label") is find_policy("label") is resolve("label")
     assert {"label", "filed", "extract"} <= set(policy_names())
     assert find_policy("p.toml").name == "mine"
 
@@ -88,11 +89,29 @@ def test_a_router_over_tasks_is_found_by_name(folder: Folder) -> None:
         + TASK.format("u", "openai:gpt-5-mini")
         + f'[routers.door]\nrouter = {router}\ntasks = ["t", "u"]\n',
     )
-    found = find("door")
+    found = resolve("door")
     assert isinstance(found, Entry)
     assert list(found.policies.values()) == [find_policy("t"), find_policy("u")]
     with pytest.raises(UnknownPolicyError, match="'door' is a router over tasks: name one of t, u"):
         find_policy_file("door")
+
+
+def test_without_a_project_a_task_is_no_policy(folder: Folder) -> None:
+    folder.write("cascade.toml", ONE)
+    folder.write("policies/label.toml", '[[tiers]]\nname = "filed"\nmodel = "openai:gpt-4.1"\n')
+    assert find("label").tiers[0].name == "filed"
+    (folder.path / "policies" / "label.toml").unlink()
+    says = r"'label' is a task of cascade.toml: use cascade\(…\) or Engine\(project=…\)"
+    with pytest.raises(UnknownPolicyError, match=says):
+        find("label")
+    with pytest.raises(UnknownPolicyError, match="no policy 'extrct': did you mean 'extract'"):
+        find("extrct")
+
+
+def test_the_name_of_a_policy_that_is_not_there(folder: Folder) -> None:
+    folder.write("cascade.toml", '[tasks.t]\npolicy = "extrct"\n')
+    with pytest.raises(PolicyFileError, match="no policy 'extrct': did you mean 'extract'"):
+        find_policy("t")
 
 
 def test_the_project_file_itself_is_no_policy(folder: Folder) -> None:
@@ -301,7 +320,7 @@ async def test_a_call_that_has_begun_ends_as_it_began(folder: Folder, tick: Tick
     line = '[tasks.label]\nmodel = "function:{}"\n'
     folder.write("cascade.toml", line.format("os.path:basename"))
     policy = find_policy("label")
-    async with Engine() as engine:
+    async with Engine(project=open_project(None)) as engine:
         bound = engine.bind(policy)
         folder.write("cascade.toml", line.format("os.path:dirname"))
         tick()
@@ -313,10 +332,10 @@ async def test_a_call_that_has_begun_ends_as_it_began(folder: Folder, tick: Tick
 
 def test_a_name_costs_no_look_at_files(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.write("cascade.toml", ONE)
-    assert isinstance(find("label"), Policy)
+    assert isinstance(resolve("label"), Policy)
     monkeypatch.setattr(os, "stat", None)
     monkeypatch.setattr(Path, "stat", None)
-    assert find("label") is find("label")
+    assert resolve("label") is resolve("label")
 
 
 def test_threads_see_one_version_or_the_other(

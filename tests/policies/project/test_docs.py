@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
 from cascade.errors import PolicyFileError
-from cascade_policies.project import Project, Task, load_project
+from cascade.testing import FaultyServer, Reply
+from cascade_policies.golden.golden_set import GoldenSet
+from cascade_policies.project import Project, Task, load_project, project_settings
 from cascade_policies.project.shape import (
     DefaultsTable,
     EntryTable,
@@ -28,21 +31,51 @@ PAGE = Path(__file__).parents[3] / "docs" / "project-file.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 
 
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+
+
 @pytest.fixture
 def example(folder: Folder) -> Project:
-    found = re.search(r"^```toml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-    assert found is not None
-    folder.write("golden/label.jsonl", "{}\n")
-    folder.write("policies/invoice.toml", '[[tiers]]\nmodel = "large"\n')
-    return load_project(folder.write("cascade.toml", found[1]))
+    project, policy = blocks("toml")[:2]
+    folder.write("golden/label.jsonl", blocks("jsonl")[0])
+    folder.write("policies/invoice.toml", policy)
+    return load_project(folder.write("cascade.toml", project))
 
 
 def test_the_example_loads(example: Project) -> None:
     assert list(example.tasks) == ["label", "narrative", "private", "invoice"]
     assert example.warnings == ()
-    assert example.tasks["invoice"].policy.tiers[0].model is example.models["large"].spec
+    assert example.tasks["invoice"].policy.tiers[1].model is example.models["large"].spec
     assert list(example.entries["desk"].policies) == ["label", "narrative"]
     assert example.with_model("narrative", "large", by="editors").tiers[0].name == "large"
+
+
+@pytest.mark.usefixtures("example", "tick")
+@pytest.mark.parametrize(("label", "task"), [("team", "label"), ("prose", "narrative")])
+def test_the_example_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], label: str, task: str
+) -> None:
+    def reply(request: Any) -> Reply:
+        routed = "prose" in json.dumps(request.body["messages"])
+        return Reply(label if routed else "On Monday it will rain a little.")
+
+    with FaultyServer(default=Reply("?")) as server:
+        server.on("gpt-5-mini", reply)
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-planted")
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-planted")
+        exec(compile(blocks("python")[0], str(PAGE), "exec"), {"__name__": "__main__"})
+    said = "On Monday it will rain a little."
+    assert capsys.readouterr().out == f"{said}\n{task} {said}\n"
+    for keeper in (*project_settings()["observers"], project_settings()["budget"]):
+        keeper.close()
+
+
+def test_the_golden_set_of_the_example_is_one(example: Project) -> None:
+    golden = example.tasks["label"].golden
+    assert golden is not None
+    assert len(GoldenSet.load(golden).rows) == 2
 
 
 @pytest.mark.parametrize(

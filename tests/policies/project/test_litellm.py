@@ -301,3 +301,12 @@ values = st.recursive(
 def test_toml_is_read_as_it_was_written(key: str, value: Any, comment: str) -> None:
     text = f"{toml_comment(comment)}\n{toml_key(key)} = {toml_value(value)}\n"
     assert tomllib.loads(text) == {key: value}
+
+
+def test_a_key_in_a_variable_of_an_impossible_name_is_not_called_written_out() -> None:
+    made = import_litellm({"model_list": [entry(api_key="os.environ/A-B C")]}, source="config.json")
+    assert made.notes == [
+        "m: its key is in a variable whose name no shell can set: "
+        "put it into the variable M_API_KEY"
+    ]
+    assert "A-B" not in made.text

@@ -67,6 +67,10 @@ MODELS = [
             "has a user or password in it: give the secret as api_key"),
     Mistake(M + "base_url = 'https://host/v1?api-key=hunter2'\n", 3, "models.m.base_url",
             "has 'api-key' in it: give the secret as api_key"),
+    Mistake(M + "base_url = ''\n", 3, "models.m.base_url", "is empty: leave it out"),
+    Mistake(M + "base_url = 'ftp://x'\n", 3, "models.m.base_url", "is no address of HTTP: needs"),
+    Mistake(M + "base_url = 'http://a:99999/'\n", 3, "models.m.base_url", "impossible host"),
+    Mistake(M + "base_url = 'http://a b/'\n", 3, "models.m.base_url", "has a space or a control"),
     Mistake(M + "base_url = 3\n", 3, "models.m.base_url", "got 3: needs text"),
     Mistake('[models.m]\nmodel = "function:os.path:basename"\nbase_url = "http://x"\n', 3,
             "models.m.base_url", "does nothing for the provider 'function'"),
@@ -180,6 +184,7 @@ TIERS = [
             "tasks.t.tiers[0].model", "its models differ in 'timeout', and an ensemble has one"),
     Mistake(M + TIER + "base_url = 'http://me:hunter2@host/v1'\n", 6, "tasks.t.tiers[0].base_url",
             "has a user or password in it: give the secret as api_key"),
+    Mistake(M + TIER + "base_url = ''\n", 6, "tasks.t.tiers[0].base_url", "is empty: leave it out"),
     Mistake(M + TIER + 'verify = { use = "judge", rubric = "x", judges = ["m", "n"] }\n', 6,
             "tasks.t.tiers[0].verify.judges[1]", "no model 'n': known: m (or write 'prov"),
 ]  # fmt: skip
@@ -210,9 +215,35 @@ REST = [
     Mistake("[ledger]\nmax_age_days = -1\n", 2, "ledger.max_age_days", "got -1: needs days above"),
     Mistake("[ledger]\nredact = 'nowhere:x'\n", 2, "ledger.redact", "cannot import 'nowhere'"),
     Mistake("[ledger]\nredact = 'os:sep'\n", 2, "ledger.redact", "is no function"),
+    Mistake("[ledger]\nredact = 'os'\n", 2, "ledger.redact",
+            "got 'os': needs \"package.module:function\""),
+    Mistake("[ledger]\nredact = 'os:'\n", 2, "ledger.redact", "got 'os:': needs \"package"),
+    Mistake("[ledger]\npath = '.'\n", 2, "ledger.path", "is no file: give the path of a database"),
+    Mistake("[ledger]\npath = 'cascade.toml'\n", 2, "ledger.path", "is a file of another kind"),
 ]  # fmt: skip
 
-ALL = [*SHAPE, *MODELS, *TASKS, *TIERS, *REST]
+DAY = "[budget]\nday = 1\n"  # lines 1 and 2
+OWN = '[models.own]\nmodel = "openai:own"\nprice = "unknown"\n'
+LLM = '{ name = "llm", model = "MODEL", labels = { a = "t", b = "u" } }'
+CLOSED = "price unknown under a [budget]: openai:own would never be called: give price = {"
+BUDGETED = [
+    Mistake(DAY + OWN, 5, "models.own.price", CLOSED),
+    Mistake(DAY + '[tasks.t]\n[[tasks.t.tiers]]\nmodel = "openai:own"\nprice = "unknown"\n', 6,
+            "tasks.t.tiers[0].price", CLOSED),
+    Mistake(DAY + '[tasks.t]\npolicy = "own.toml"\n', 3, "tiers[0].price", CLOSED),
+    Mistake(DAY + '[tasks.t]\nmodel = "openai:gpt-5"\n[tasks.u]\nmodel = "openai:gpt-5"\n'
+            '[routers.r]\ntasks = ["t", "u"]\nrouter = '
+            + LLM.replace("MODEL", "openai:own") + "\n", 9,
+            "routers.r.router", CLOSED),
+    Mistake(DAY + "[tasks.t]\nrouter = " + LLM.replace("MODEL", "openai:own")
+            + '\n[[tasks.t.tiers]]\nname = "t"\nmodel = "openai:gpt-5"\n'
+            '[[tasks.t.tiers]]\nname = "u"\nmodel = "openai:gpt-5"\n', 4, "tasks.t.router", CLOSED),
+    Mistake(DAY + '[tasks.t]\n[[tasks.t.tiers]]\nmodel = "openai:gpt-5"\n'
+            'verify = { use = "judge", rubric = "x", model = "openai:own" }\n', 6,
+            "tasks.t.tiers[0].verify", CLOSED),
+]  # fmt: skip
+
+ALL = [*SHAPE, *MODELS, *TASKS, *TIERS, *REST, *BUDGETED]
 
 
 def test_there_are_enough_of_them() -> None:
@@ -224,6 +255,8 @@ def test_mistake(mistake: Mistake, tmp_path: Path) -> None:
     (tmp_path / "x.md").write_text("In a {{tone}} tone: {{prompt}}")
     (tmp_path / "g.jsonl").write_text("{}\n")
     (tmp_path / "p.toml").write_text('[[tiers]]\nmodel = "openai:gpt-5"\n')
+    own = tmp_path / "own.toml"
+    own.write_text('[[tiers]]\nmodel = "openai:own"\nprice = "unknown"\n')
     path = tmp_path / "cascade.toml"
     path.write_text(mistake.text, encoding="utf-8")
     with pytest.raises(PolicyFileError) as caught:
@@ -231,8 +264,25 @@ def test_mistake(mistake: Mistake, tmp_path: Path) -> None:
     error = caught.value
     assert mistake.says in error.message
     assert (error.line, error.key) == (mistake.line, mistake.key)
-    assert error.file == str(path)
+    assert error.file == str(path if "own.toml" not in mistake.text else own)
     assert "hunter2" not in f"{error} {error!r}"
+
+
+@pytest.mark.parametrize(
+    "price",
+    [
+        "price = { input = 0, output = 0 }",
+        'base_url = "http://own"\nprice = { input = 1, output = 1 }',
+    ],
+)
+def test_a_budget_takes_what_has_a_price_or_costs_nothing(tmp_path: Path, price: str) -> None:
+    (tmp_path / "cascade.toml").write_text(
+        f'{DAY}[models.own]\nmodel = "openai:own"\n{price}\n'
+        '[models.code]\nmodel = "function:os.path:basename"\n'
+        '[tasks.t]\nmodel = "own"\n[tasks.u]\nmodel = "code"\n'
+        f'[routers.r]\ntasks = ["t", "u"]\nrouter = {LLM.replace("MODEL", "own")}\n'
+    )
+    assert load_project(tmp_path / "cascade.toml").warnings == ()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -215,6 +214,22 @@ def test_what_it_was_read_from(full: Project, folder: Folder) -> None:
             'router = { name = "llm", model = "a", labels = { x = "t", y = "u" } }\n',
             [],
         ),
+        (
+            "[budget]\nper_call = 3\nday = 2\nmonth = 9\n",
+            ["2: budget.per_call: 3 does nothing: the limit of the day is 2"],
+        ),
+        (
+            '[tasks.t]\nmodel = "openai:gpt-5"\n[budget]\nper_call = 1\nday = 2\n'
+            "[budget.tasks.t]\nper_call = 2.5\nhour = 0.5\nday = 3\n",
+            ["9: budget.tasks.t.day: 3 does nothing: all tasks together have 2",
+             "7: budget.tasks.t.per_call: 2.5 does nothing: all tasks together have 1",
+             "7: budget.tasks.t.per_call: 2.5 does nothing: the limit of the hour is 0.5"],
+        ),
+        (
+            '[tasks.t]\nmodel = "openai:gpt-5"\n[budget]\nper_call = 2\nday = 2\n'
+            "[budget.tasks.t]\nday = 2\n",
+            [],
+        ),
     ],
 )  # fmt: skip
 def test_what_is_hardly_meant_is_a_warning(folder: Folder, text: str, warnings: list[str]) -> None:
@@ -341,8 +356,8 @@ class TestSettings:
     ) -> None:
         path = folder.write("sub/cascade.toml", "[ledger]\n")
         assert load_project(path).ledger_path == path.parent / ".cascade" / "ledger.db"
-        monkeypatch.setenv("CASCADE_LEDGER", "/tmp/other.db")
-        assert load_project(path).ledger_path == Path("/tmp/other.db")
+        monkeypatch.setenv("CASCADE_LEDGER", str(folder.path / "other.db"))
+        assert load_project(path).ledger_path == folder.path / "other.db"
         path = folder.write("sub/cascade.toml", self.BOTH)
         assert load_project(path).ledger_path == path.parent / "calls.db"
 

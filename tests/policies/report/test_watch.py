@@ -77,6 +77,7 @@ def test_live_until_interrupted(tmp_path: Path) -> None:
         os.close(theirs)
         try:
             wait_for(ours, b"calls in the last minute: 0")
+            process.send_signal(signal.SIGHUP)  # as others are told to read their settings again
             with closing(connect(ledger)) as connection:
                 fill(connection, 1, until=time.time(), days=0.0)
             wait_for(ours, b"calls in the last minute: 1")

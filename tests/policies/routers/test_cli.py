@@ -33,7 +33,7 @@ def recording(tmp_path: Path) -> Path:
 def policies(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What names lead to, instead of files."""
     found: dict[str, Any] = {}
-    monkeypatch.setattr("cascade.finding.find", found.__getitem__)
+    monkeypatch.setattr("cascade_policies.search.resolve", found.__getitem__)
     return found
 
 
