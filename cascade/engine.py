@@ -265,13 +265,11 @@ class Engine:
         self._retries.deposit(monotonic())
         log = CallLog.of(call)
         try:
-            told: list[Observer] = [*self._observers, *call.routers]
-            if log is not None:
-                told.insert(0, log)
-            if not told:
+            if log is None and not self._observers and not call.routers:
                 await call.run()
                 return result(call)
-            return await self._observed(call, told)
+            logged: list[Observer] = [] if log is None else [log]
+            return await self._observed(call, [*logged, *self._observers, *call.routers])
         finally:
             check = current_check.get()
             if check is not None:  # a call made by a verifier is part of what the check costs

@@ -45,15 +45,45 @@ async def prepare(
     """
     if not isinstance(policy, Policy):
         policy = engine.find(policy)
-    check_keys(overrides, policy.name)
     try:
-        asked = _Asked(Request.of(prompt), start, variables or _NONE, overrides)
+        if overrides:
+            check_keys(overrides, policy.name)
+        request = Request.of(prompt)
+        if isinstance(policy, Policy) and _is_plain(engine, policy, start, variables, overrides):
+            return _plain(engine, policy, request)
+        asked = _Asked(request, start, variables or _NONE, overrides)
         if isinstance(policy, Entry):
             return await _enter(engine, policy, asked)
         return await _of_policy(engine, policy, asked)
     except (ConfigError, PromptError) as error:
         error.policy = error.policy or policy.name
         raise
+
+
+def _is_plain(
+    engine: Engine,
+    policy: Policy,
+    start: str | int | None,
+    variables: Mapping[str, str] | None,
+    overrides: Overrides,
+) -> bool:
+    """Whether there is nothing to ask, to pay or to change, as in most calls."""
+    if overrides or variables or start is not None:
+        return False
+    if policy.router is not None or engine.budget is not None:
+        return False
+    check = current_check.get()
+    return check is None or check.purse is None
+
+
+def _plain(engine: Engine, policy: Policy, request: Request) -> LiveCall:
+    bound = engine.bind(policy)
+    if bound.templated:
+        bound.check_variables(_NONE, first=0)
+    plan = bound.plan or make_plan(policy, bound.tiers)
+    call = LiveCall.of(engine, policy.name, bound.tiers, plan, request, _NONE)
+    call.best = policy.exhausted == "best"
+    return call
 
 
 class _Asked(Struct):

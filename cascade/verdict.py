@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from copy import copy
+from operator import methodcaller
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -32,6 +32,9 @@ def shorten(text: str) -> str:
         return text
     half = MAX_REASON // 2 - 3
     return f"{text[:half]} … {text[-half:]}"
+
+
+_copy = methodcaller("__copy__")  # as `copy.copy`, in a third of its time
 
 
 class Verdict(Struct, frozen=True):
@@ -80,7 +83,7 @@ class Verdict(Struct, frozen=True):
         """The same verdict with the seconds the check took, if it does not say so itself."""
         if self.latency is not None:
             return self
-        timed = copy(self)
+        timed: Verdict = _copy(self)
         force_setattr(timed, "latency", latency)
         return timed
 
