@@ -48,42 +48,13 @@ async def prepare(
     try:
         if overrides:
             check_keys(overrides, policy.name)
-        request = Request.of(prompt)
-        if isinstance(policy, Policy) and _is_plain(engine, policy, start, variables, overrides):
-            return _plain(engine, policy, request)
-        asked = _Asked(request, start, variables or _NONE, overrides)
+        asked = _Asked(Request.of(prompt), start, variables or _NONE, overrides)
         if isinstance(policy, Entry):
             return await _enter(engine, policy, asked)
         return await _of_policy(engine, policy, asked)
     except (ConfigError, PromptError) as error:
         error.policy = error.policy or policy.name
         raise
-
-
-def _is_plain(
-    engine: Engine,
-    policy: Policy,
-    start: str | int | None,
-    variables: Mapping[str, str] | None,
-    overrides: Overrides,
-) -> bool:
-    """Whether there is nothing to ask, to pay or to change, as in most calls."""
-    if overrides or variables or start is not None:
-        return False
-    if policy.router is not None or engine.budget is not None:
-        return False
-    check = current_check.get()
-    return check is None or check.purse is None
-
-
-def _plain(engine: Engine, policy: Policy, request: Request) -> LiveCall:
-    bound = engine.bind(policy)
-    if bound.templated:
-        bound.check_variables(_NONE, first=0)
-    plan = bound.plan or make_plan(policy, bound.tiers)
-    call = LiveCall.of(engine, policy.name, bound.tiers, plan, request, _NONE)
-    call.best = policy.exhausted == "best"
-    return call
 
 
 class _Asked(Struct):
@@ -108,8 +79,8 @@ async def _enter(engine: Engine, entry: Entry, asked: _Asked) -> LiveCall:
     asked.began = clock()
     deadline, limit = asked.overrides.get("deadline"), asked.overrides.get("max_cost")
     purse = _purse(engine, entry.name, limit)
-    asking = _Asking(engine, entry.router, entry.name, names, asked, purse)
-    asked.route = route = await asking.ask(deadline)
+    question = _Question(engine, entry.router, entry.name, names, asked.request, purse)
+    asked.route = route = await question.ask(deadline)
     name = names[0] if route.start is None else route.start
     policy = _policy_of(engine, entry, name)
     asked.variables = {key: asked.variables[key] for key in used[name] & asked.variables.keys()}
@@ -173,8 +144,8 @@ async def _ready(engine: Engine, policy: Policy, asked: _Asked, *, whole: Policy
         left = changed.policy.deadline
         left = None if left is None else max(0.0, began + left - clock())
         names = tuple([tier.name for tier in policy.tiers])
-        asking = _Asking(engine, policy.router, policy.name, names, asked, purse, began)
-        chosen = await asking.ask(left)
+        question = _Question(engine, policy.router, policy.name, names, request, purse)
+        chosen = await question.ask(left)
         route = _together(route, chosen)
         first = 0 if chosen.start is None else policy.index(chosen.start)
     plan = bound.plan
@@ -201,16 +172,15 @@ def _purse(engine: Engine, policy: str, max_cost: float | None) -> Purse | None:
     return Purse(policy, budget, limit, outer)
 
 
-class _Asking(Struct):
+class _Question(Struct):
     """A question to a router."""
 
     engine: Engine
     router: RouterLike
     policy: str
     choices: Sequence[str]
-    asked: _Asked
+    request: Request
     purse: Purse | None
-    began: float | None = None
 
     async def ask(self, seconds: float | None) -> Route:
         """What the router says, as far as it says so in time; whatever it costs is told of."""
@@ -220,7 +190,7 @@ class _Asking(Struct):
             with anyio.move_on_after(seconds):
                 return await decide(
                     as_router(self.router),
-                    self.asked.request,
+                    self.request,
                     self.choices,
                     engine=self.engine,
                     policy=self.policy,
@@ -231,7 +201,7 @@ class _Asking(Struct):
             route = Route(
                 reason="given up while it was asked", cost=total(spent), latency=clock() - began
             )
-            self.engine.give_up(self.policy, self.asked.request, route, error)
+            self.engine.give_up(self.policy, self.request, route, error)
             raise
         return Route(
             reason="the call's deadline passed first", cost=total(spent), latency=clock() - began

@@ -17,6 +17,7 @@ from cascade import (
     ConfigError,
     Cost,
     Engine,
+    Message,
     Policy,
     Price,
     RateLimitError,
@@ -27,7 +28,13 @@ from cascade import (
     Verdict,
     call_model,
 )
-from cascade.billing import ASSUMED_MAX_TOKENS, HIDDEN_TOKENS_PER_SECOND
+from cascade.billing import (
+    ASSUMED_MAX_TOKENS,
+    HIDDEN_TOKENS_PER_SECOND,
+    answered,
+    at_most,
+    cut_short,
+)
 from cascade.cost import FREE, total
 from cascade.prices import published_price
 from cascade.probe import LENGTH
@@ -328,3 +335,31 @@ def test_costs_read_well() -> None:
     assert str(Cost(0.0, 0.0)) == "$0"
     assert str(Cost(None, None)) == "unknown"
     assert str(Cost(0.001, 0.25)) == "$0.001 to $0.2500"
+
+
+@given(st.text(max_size=300), st.text(max_size=300), st.integers(1, 60))
+def test_what_is_reserved_is_never_exceeded_by_an_estimate(
+    prompt: str, written: str, limit: int
+) -> None:
+    request = Request((Message("user", prompt),), params={"max_tokens": limit})
+    price = Price(input=3.0, output=7.0)
+    most = at_most(price, request)
+    for cost in (
+        answered(price, request, Answer(written)),
+        cut_short(price, request, written, stops=None, hidden=9.0),
+        cut_short(price, request, written, stops=True, hidden=9.0),
+    ):
+        assert cost.low is not None
+        assert cost.high is not None
+        assert cost.low <= cost.high <= most + 1e-12
+
+
+def test_a_file_counts_by_its_size_and_a_picture_does_not() -> None:
+    price = Price(input=1_000_000.0, output=0.0)
+
+    def most(part: dict[str, Any]) -> float:
+        return at_most(price, Request((Message("user", (part,)),)))
+
+    size = 400_000
+    assert most({"type": "file", "file": {"file_data": "x" * size}}) > size / 4
+    assert most({"type": "image_url", "image_url": {"url": "x" * size}}) < size / 4

@@ -7,6 +7,8 @@ from typing import Any
 
 import anyio
 import pytest
+import trio
+import trio.testing
 
 from cascade import (
     Answer,
@@ -29,7 +31,7 @@ from cascade import (
     TruncatedAnswerError,
     Verdict,
 )
-from cascade.testing import NoJitter, Scripted, ScriptedModel
+from cascade.testing import NoJitter, Scripted, ScriptedCall, ScriptedModel
 
 pytestmark = pytest.mark.anyio
 
@@ -119,12 +121,27 @@ async def test_a_task_that_has_gone_on_is_not_cancelled_for_what_it_did_before()
         def prefix(self, text: str, /) -> Verdict | None:
             return Verdict.reject("hopeless") if text.startswith("bad") else None
 
-    # The task in which "top" is found hopeless begins the replica of "low", due at that instant.
+    class Busy(ScriptedModel):
+        """Its first piece of text comes while nobody else runs, past the time of the replica."""
+
+        async def complete(self, call: Call, /) -> Answer | None:
+            if self.calls:
+                return await super().complete(call)
+            self.calls.append(ScriptedCall(call, anyio.current_time()))
+            await anyio.sleep(0.75)
+            clock = trio.lowlevel.current_clock()
+            assert isinstance(clock, trio.testing.MockClock)
+            clock.jump(0.5)
+            call.on_delta("bad " * 40)
+            raise AssertionError("it was hopeless")
+
+    # The task in which "top" is found hopeless begins the replica of "low", which is due by then.
     low = tier("low", says("good", 1000.0), says("good", 2.0), replica_after=1.0)
-    top = tier("top", says("bad " * 40, 1.0), says("good", 1.25), verify=Watches(), samples=2)
-    tiers = [low, tier("mid", says("good", 1.5)), top]
+    busy = Busy(says("good", 1.5), name="top")
+    top = Tier(busy, name="top", verify=Watches(), samples=2)
+    tiers = [low, tier("mid", says("good", 1.75)), top]
     result = await run(Policy("p", tiers, start_after=0, prefer="cheapest", deadline=9.0))
-    assert (result.tier, result.latency) == ("low", 3.0)
+    assert (result.tier, result.latency) == ("low", 3.25)
     assert [(a.tier, a.kind, a.outcome) for a in result.attempts] == [
         ("low", "first", "cancelled"),
         ("mid", "first", "accepted"),

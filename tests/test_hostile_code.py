@@ -43,6 +43,7 @@ from cascade import (
     cascade,
     cascade_sync,
 )
+from cascade.backend import running_loop
 from cascade.cost import Price
 from cascade.testing import Scripted, ScriptedModel
 
@@ -478,3 +479,27 @@ def test_waiting_for_oneself_is_refused() -> None:
 
     with pytest.raises(CascadeExhausted, match="would wait for itself here"):
         cascade_sync(Policy("p", [Tier(ScriptedModel("x"), verify=ask)]), "hi")
+
+
+async def test_a_native_cancellation_that_a_provider_turns_into_an_error_stays_one() -> None:
+    if running_loop() is None:
+        pytest.skip("trio has no other cancellation than its own")
+    begun = anyio.Event()
+
+    async def breaks(request: Request) -> str:
+        begun.set()
+        try:
+            await anyio.sleep_forever()
+        except asyncio.CancelledError:
+            raise OSError("the socket is gone") from None
+        raise AssertionError
+
+    spare = ScriptedModel("never asked")
+    policy = Policy("p", [Tier(breaks, retries=0), Tier(spare)])
+    async with Engine() as engine:
+        task = asyncio.create_task(engine.run(policy, "hi"))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert spare.calls == []
