@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Awaitable, Iterator
 
 from anyio import to_thread
@@ -78,8 +79,11 @@ def _judge(asked: str, text: str) -> Verdict:
 
 
 def _gaps(text: str) -> Iterator[str]:
-    # In windows: one search of a long text would hold the interpreter's lock all the while. What
-    # stands in the overlap may be found twice.
+    # In windows: one search of a long text would hold the interpreter's lock all the while, and
+    # without the pauses its owner is only asked for it every 5 ms, several times a turn of the
+    # loop. What stands in the overlap may be found twice.
     for start in range(0, max(1, len(text)), _WINDOW):
+        if start:
+            time.sleep(0)
         for found in _GAP.finditer(text, max(0, start - _OVERLAP), start + _WINDOW):
             yield found[0]
